@@ -1,0 +1,32 @@
+//! The words and the contract. Everything else in selfsame meets here, and this crate depends on nothing.
+//!
+//! * Words: [`ByteRange`], [`Lba`], [`SectorSize`], [`Extent`], [`Region`].
+//! * Reading: [`ReadAt`], and wrappers that are sources themselves: [`Slice`], [`Concat`], [`FillAbsent`].
+//! * Writing: [`WriteAt`], always readable, so that what was written is read back through the same handle.
+//! * Moving: [`Buffer`] is what one read moves, [`Sink`] with its [`Encode`] is where it goes.
+//!
+//! All offsets and lengths are bytes unless a name says sectors.
+
+mod buf;
+mod concat;
+mod error;
+mod extent;
+mod fill;
+mod range;
+mod read;
+mod region;
+mod sink;
+mod slice;
+mod write;
+
+pub use buf::Buf;
+pub use concat::Concat;
+pub use error::{Error, ErrorKind, Result};
+pub use extent::{Extent, ExtentKind, ExtentMap};
+pub use fill::FillAbsent;
+pub use range::{ByteRange, Lba, SectorSize};
+pub use read::{ReadAt, Source};
+pub use region::{Region, Role};
+pub use sink::{Buffer, Encode, Sink};
+pub use slice::Slice;
+pub use write::WriteAt;

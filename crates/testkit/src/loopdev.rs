@@ -1,0 +1,49 @@
+//! A file as a block device of the kernel, for tests that run as root.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A loop device, detached when it is dropped.
+#[derive(Debug)]
+pub struct LoopDevice(PathBuf);
+
+impl LoopDevice {
+    /// Attaches `file` with sectors of `sector` bytes. `None`, and a line that says `SKIPPED`, where this
+    /// machine or user cannot.
+    pub fn attach(file: &Path, sector: u32) -> Option<Self> {
+        let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+        let mut losetup = Command::new("losetup");
+        // Partition scan, so that partitions go when the device goes.
+        losetup.args(["--find", "--show", "--partscan", "--sector-size", &sector.to_string()]).arg(file);
+        if !root {
+            return skip("root");
+        }
+        match losetup.output() {
+            Err(error) => skip(&format!("losetup: {error}")),
+            Ok(out) if out.status.success() => {
+                Some(Self(String::from_utf8_lossy(&out.stdout).trim_end().into()))
+            }
+            Ok(out) => skip(&format!("loop devices: {}", String::from_utf8_lossy(&out.stderr))),
+        }
+    }
+
+    /// Its node.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        // While somebody has it open the kernel detaches it at its last close.
+        let _done = Command::new("losetup").arg("--detach").arg(&self.0).output();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "CI looks for this word")]
+fn skip(needs: &str) -> Option<LoopDevice> {
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    eprintln!("SKIPPED: {test}: needs {needs}");
+    None
+}
