@@ -1,0 +1,18 @@
+//! Who uses a disk or a partition.
+
+use crate::Mount;
+
+/// Everything that makes writing to a disk or a partition dangerous. Empty: nobody uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Filesystems on it that are mounted, in any mount namespace.
+    pub mounted: Vec<Mount>,
+    /// Nodes on it that the kernel swaps to.
+    pub swap: Vec<String>,
+    /// What lies on it and is active: LVM, dm, md, loop devices.
+    pub held_by: Vec<String>,
+    /// Programs that have it open for writing.
+    pub open_elsewhere: Vec<String>,
+    /// The running system is on it.
+    pub system: bool,
+}

@@ -1,0 +1,205 @@
+//! All that a verb wants of devices, behind one trait: what keeps the privileges, in this process or not.
+
+use crate::machine::number;
+use crate::{
+    DeviceSource, Facts, Handle, Identity, Instance, Machine, Opened, Refusal, SourceOptions, Target, Usage,
+    Wanted, disk_id,
+};
+use block::{Error, ErrorKind, Result, Source};
+use std::fs;
+
+/// Opens devices by who they are, never by a path alone.
+pub trait Monitor: Send + Sync {
+    /// Opens the device that was shown for reading. Fails as [`DeviceSource::open`] does.
+    fn open_source(&self, shown: Instance, how: SourceOptions) -> Result<Opened>;
+
+    /// Finds a disk that came back under whatever name, and holds it for reading. Fails with
+    /// [`ErrorKind::Gone`] if it is not there (yet), and with [`ErrorKind::Refused`] if two disks answer
+    /// to this identity, or if it is in use.
+    fn reopen(&self, same: &Identity) -> Result<Source>;
+
+    /// Claims a target; or all reasons not to. Fails as [`Target::claim`] does.
+    fn claim(&self, want: &Wanted) -> Result<std::result::Result<Target, Vec<Refusal>>>;
+}
+
+/// The monitor of a process that keeps its privileges itself.
+#[derive(Clone, Debug)]
+pub struct InProcess {
+    /// Whose disks.
+    pub machine: Machine,
+}
+
+impl Monitor for InProcess {
+    fn open_source(&self, shown: Instance, how: SourceOptions) -> Result<Opened> {
+        let name = name_of(&self.machine, shown.devno)?;
+        let rotational = is_rotational(&self.machine, &name);
+        DeviceSource::open(&self.machine.node(&name), shown, how, rotational)
+    }
+
+    fn reopen(&self, same: &Identity) -> Result<Source> {
+        let instance = only_one(same, &attached(&self.machine)?)?;
+        Ok(self.open_source(instance, SourceOptions { live: false, exclusive: true })?.source)
+    }
+
+    fn claim(&self, want: &Wanted) -> Result<std::result::Result<Target, Vec<Refusal>>> {
+        let name = name_of(&self.machine, want.instance.devno)?;
+        Target::claim(&self.machine.node(&name), want, |handle| facts(&self.machine, handle))
+    }
+}
+
+/// The disks that are there now.
+fn attached(machine: &Machine) -> Result<Vec<(Identity, Instance)>> {
+    Ok(machine.disks()?.into_iter().map(|disk| (disk.identity, disk.instance)).collect())
+}
+
+/// What is known of an open device.
+fn facts(machine: &Machine, handle: &Handle) -> Result<Facts> {
+    let used = machine.usage_of(handle.instance().devno)?;
+    gather(machine, handle, &attached(machine)?, used)
+}
+
+/// The facts of a device: its own, and the identity and ID of the whole disk that it is or belongs to.
+fn gather(machine: &Machine, handle: &Handle, disks: &[(Identity, Instance)], usage: Usage) -> Result<Facts> {
+    let instance = handle.instance();
+    let name = name_of(machine, instance.devno)?;
+    let whole = whole_disk(machine, &name);
+    let disk = disks.iter().find(|(_, disk)| name_of(machine, disk.devno).is_ok_and(|name| name == whole));
+    let (identity, disk) =
+        disk.ok_or_else(|| Error::new(ErrorKind::Gone, format!("{whole} is not among the disks now")))?;
+    let id = if *disk == instance {
+        disk_id(identity, handle)?
+    } else {
+        let plain = SourceOptions::default();
+        disk_id(identity, &*DeviceSource::open(&machine.node(&whole), *disk, plain, true)?.source)?
+    };
+    Ok(Facts {
+        name: name.replace('!', "/"),
+        instance,
+        identity: identity.clone(),
+        id,
+        size: block::ReadAt::size(handle),
+        read_only: handle.read_only()?,
+        usage,
+    })
+}
+
+/// The attachment of the only disk with this identity. Docks lend one serial to many disks: which of two
+/// equal ones it is cannot be told.
+fn only_one(same: &Identity, disks: &[(Identity, Instance)]) -> Result<Instance> {
+    let who = [same.model.as_str(), same.serial.as_str()].join(" ");
+    let equal: Vec<Instance> =
+        disks.iter().filter(|(identity, _)| identity == same).map(|(_, instance)| *instance).collect();
+    match equal.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(Error::new(ErrorKind::Gone, format!("the disk {who} is not there"))),
+        more => {
+            let what = format!("{} disks say that they are {who}: leave only the right one on", more.len());
+            Err(Error::new(ErrorKind::Refused, what))
+        }
+    }
+}
+
+/// The name in sysfs of the device with this number now.
+fn name_of(machine: &Machine, (major, minor): (u32, u32)) -> Result<String> {
+    let link = machine.sys.join(format!("dev/block/{major}:{minor}"));
+    let name = fs::read_link(link).ok().and_then(|target| Some(target.file_name()?.to_str()?.to_owned()));
+    name.ok_or_else(|| Error::new(ErrorKind::Gone, format!("no device has the number {major}:{minor} now")))
+}
+
+/// The disk of a partition; of a disk its own name. Names are as in sysfs.
+fn whole_disk(machine: &Machine, name: &str) -> String {
+    let dir = machine.block(name);
+    let is_partition = dir.join("partition").exists();
+    let above = fs::canonicalize(&dir).ok().filter(|_| is_partition);
+    let disk = above.and_then(|dir| Some(dir.parent()?.file_name()?.to_str()?.to_owned()));
+    disk.unwrap_or_else(|| name.to_owned())
+}
+
+/// Does it have a moving head? One of which that is not known is read as if it had.
+fn is_rotational(machine: &Machine, name: &str) -> bool {
+    let queue = machine.block(&whole_disk(machine, name)).join("queue/rotational");
+    number::<u8>(queue) != Some(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    fn disk(serial: &str, diskseq: u64) -> (Identity, Instance) {
+        let identity = Identity { serial: serial.into(), ..Identity::default() };
+        (identity, Instance { devno: (8, 0), diskseq })
+    }
+
+    #[test]
+    fn a_disk_that_comes_back_must_be_the_only_one() {
+        let disks = [disk("a", 1), disk("b", 2), disk("b", 3)];
+        assert_eq!(only_one(&disks[0].0, &disks).unwrap(), disks[0].1);
+        let kind = |serial| only_one(&disk(serial, 0).0, &disks).unwrap_err().kind();
+        assert_eq!((kind("b"), kind("c")), (ErrorKind::Refused, ErrorKind::Gone));
+    }
+
+    /// A tree like sysfs: `class/block` and `dev/block` are links into `devices`.
+    fn tree(root: &Path) -> Machine {
+        let disk = root.join("devices/pci0/block/sda");
+        fs::create_dir_all(disk.join("sda1")).unwrap();
+        fs::create_dir_all(disk.join("queue")).unwrap();
+        fs::create_dir_all(root.join("class/block")).unwrap();
+        fs::create_dir_all(root.join("dev/block")).unwrap();
+        for (name, devno, dir) in [("sda", "8:0", disk.clone()), ("sda1", "8:1", disk.join("sda1"))] {
+            symlink(&dir, root.join("class/block").join(name)).unwrap();
+            symlink(&dir, root.join("dev/block").join(devno)).unwrap();
+        }
+        write(&disk.join("sda1/partition"), "1\n");
+        Machine { sys: root.to_owned(), ..Machine::host() }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "files for these tests")]
+    fn write(path: &Path, content: impl AsRef<[u8]>) {
+        fs::write(path, content).unwrap();
+    }
+
+    #[test]
+    fn names_and_parents() {
+        let root = tempfile::tempdir().unwrap();
+        let machine = tree(root.path());
+        assert_eq!(name_of(&machine, (8, 1)).unwrap(), "sda1");
+        assert_eq!(name_of(&machine, (8, 2)).unwrap_err().kind(), ErrorKind::Gone);
+        assert_eq!([whole_disk(&machine, "sda"), whole_disk(&machine, "sda1")], ["sda", "sda"]);
+        for (text, rotational) in [("1\n", true), ("0\n", false), ("", true)] {
+            write(&root.path().join("devices/pci0/block/sda/queue/rotational"), text);
+            let both = ["sda", "sda1"].map(|name| is_rotational(&machine, name));
+            assert_eq!(both, [rotational; 2]);
+        }
+    }
+
+    /// The ID of a partition is that of its disk.
+    #[test]
+    fn facts_of_a_disk_and_of_a_partition() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes = testkit::pattern(1 << 20);
+        write(file.path(), &bytes);
+        let Some(device) = testkit::LoopDevice::attach(file.path(), 512) else { return };
+        let handle = |path: &Path| {
+            Handle::new(crate::handle::open(path, rustix::fs::OFlags::RDONLY).unwrap(), path).unwrap()
+        };
+        let whole = handle(device.path());
+        let range = block::ByteRange::span(4096, 12288);
+        crate::add_partition(fs::File::open(device.path()).unwrap(), 3, range).unwrap();
+        let part = handle(Path::new(&format!("{}p3", device.path().display())));
+
+        let machine = Machine::host();
+        let (identity, _) = disk("x", 0);
+        let disks = [disk("other", 1), (identity.clone(), whole.instance())];
+        let id = disk_id(&identity, &testkit::Memory::new(bytes)).unwrap();
+        for (handle, size) in [(&whole, 1 << 20), (&part, 8192)] {
+            let facts = gather(&machine, handle, &disks, Usage::default()).unwrap();
+            let name = handle.path().file_name().unwrap().to_str().unwrap();
+            assert_eq!((facts.name.as_str(), facts.id, facts.size), (name, id, size));
+            assert_eq!((facts.identity, facts.instance), (identity.clone(), handle.instance()));
+            let none = gather(&machine, handle, &disks[..1], Usage::default());
+            assert_eq!(none.unwrap_err().kind(), ErrorKind::Gone);
+        }
+    }
+}

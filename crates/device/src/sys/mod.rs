@@ -1,0 +1,11 @@
+//! What only the kernel can do: ioctls on block devices and advice on memory. The only `unsafe` code of
+//! selfsame is in here.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod ioctl;
+mod memory;
+
+#[doc(hidden)]
+pub use ioctl::add_partition;
+pub use memory::huge_pages;
