@@ -1,0 +1,25 @@
+//! What is on a disk: partition tables and recognised content. Everything here reads hostile bytes.
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+pub mod boot;
+mod finding;
+mod gpt;
+mod gpt_move;
+mod guid;
+pub mod layout;
+mod le;
+mod mbr;
+mod partition;
+pub mod probe;
+mod reader;
+pub mod sample;
+mod script;
+mod types;
+
+pub use finding::Finding;
+pub use gpt::Gpt;
+pub use gpt_move::gpt_moved;
+pub use guid::Guid;
+pub use layout::{Layout, Table};
+pub use mbr::Mbr;
+pub use partition::{Partition, TypeId};

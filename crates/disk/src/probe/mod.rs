@@ -1,0 +1,96 @@
+//! What a disk, partition or volume holds, in words: names, labels and UUIDs as blkid prints them.
+//!
+//! One table, `KINDS`, one row a kind; a new one is a file and a row. The order is that of blkid: what
+//! contains others (RAID, volumes, encryption) comes before filesystems that shine through it.
+
+mod apple;
+mod bitlocker;
+mod btrfs;
+mod cache;
+mod cdrom;
+mod content;
+mod exfat;
+mod ext;
+mod f2fs;
+mod fakeraid;
+mod fat;
+mod luks;
+mod lvm;
+mod md;
+mod ntfs;
+mod older;
+mod readonly;
+mod sum;
+mod swap;
+mod ufs;
+mod uuid;
+mod window;
+mod xfs;
+mod zfs;
+
+pub use content::{Content, Severity, State, StateKind, Usage};
+
+use block::{ReadAt, Result};
+use window::Window;
+
+/// A row: looks for one family and says what it found.
+type Kind = fn(&Window) -> Option<Content>;
+
+/// Every family, in order of precedence.
+const KINDS: &[Kind] = &[
+    md::probe,
+    fakeraid::ddf,
+    fakeraid::isw,
+    cache::bcache,
+    cache::bcachefs,
+    cache::drbd,
+    lvm::probe,
+    luks::probe,
+    cache::vdo,
+    bitlocker::probe,
+    apple::filevault,
+    fat::probe,
+    swap::suspended,
+    swap::probe,
+    xfs::probe,
+    xfs::external_log,
+    ext::probe,
+    older::reiserfs,
+    older::jfs,
+    cdrom::udf,
+    cdrom::iso9660,
+    zfs::probe,
+    apple::hfsplus,
+    apple::hfs,
+    ufs::probe,
+    older::hpfs,
+    ntfs::probe,
+    ntfs::refs,
+    readonly::cramfs,
+    readonly::romfs,
+    older::minix,
+    readonly::squashfs,
+    btrfs::probe,
+    older::nilfs,
+    exfat::probe,
+    f2fs::probe,
+    apple::apfs,
+    readonly::erofs,
+];
+
+/// What `source`, a partition or disk by itself, holds; `None` if nothing that is known. Reads 2 MiB at
+/// most. What lies on a bad or absent place is not recognised; any other failure to read is an error.
+pub fn identify(source: &dyn ReadAt) -> Result<Option<Content>> {
+    // Smaller ones hold nothing, as blkid has it (the shadow of an extended partition).
+    if source.size() <= 1024 {
+        return Ok(None);
+    }
+    let window = Window::new(source);
+    let mut found = KINDS.iter().filter_map(|probe| probe(&window));
+    let content = found.next().map(|first| {
+        let also = found.map(|other| other.title).collect();
+        Content { also, ..first }
+    });
+    window.finish()?;
+    Ok(content)
+}

@@ -1,0 +1,63 @@
+//! Sectors of a disk where a table might be.
+
+use crate::finding::Finding;
+use block::{ByteRange, ErrorKind, Lba, ReadAt, Result, SectorSize};
+
+/// No table part is larger: a GPT array of 32768 usual entries.
+pub(crate) const LARGEST: u64 = 4 << 20;
+
+/// A disk being looked at, and what was noticed so far.
+pub(crate) struct Reader<'a> {
+    source: &'a dyn ReadAt,
+    pub(crate) sector: SectorSize,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(source: &'a dyn ReadAt, sector: SectorSize) -> Self {
+        Self { source, sector, findings: vec![] }
+    }
+
+    pub(crate) fn source(&self) -> &'a dyn ReadAt {
+        self.source
+    }
+
+    /// Whole sectors there are.
+    pub(crate) fn sectors(&self) -> u64 {
+        self.sector.lba(self.source.size()).0
+    }
+
+    /// The last whole sector.
+    pub(crate) fn last(&self) -> Lba {
+        Lba(self.sectors().saturating_sub(1))
+    }
+
+    /// `count` sectors from `first`, which hold `what`. `None` if they lie beyond the end or are more than
+    /// [`LARGEST`] bytes, or, with a finding, if the medium cannot deliver them; other errors fail.
+    pub(crate) fn read(&mut self, first: Lba, count: u64, what: &str) -> Result<Option<Vec<u8>>> {
+        let Some(range) = self.inside(first, count) else { return Ok(None) };
+        let Ok(len) = usize::try_from(range.len()) else { return Ok(None) };
+        let mut bytes = vec![0; len];
+        match self.source.read_at(range.start(), &mut bytes) {
+            Ok(()) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::Media => {
+                self.damage(format!("{what} at LBA {first} cannot be read"));
+                Ok(None)
+            }
+            Err(error) => Err(error.context(format!("reading {what}"))),
+        }
+    }
+
+    fn inside(&self, first: Lba, count: u64) -> Option<ByteRange> {
+        let range = self.sector.range(first, count)?;
+        (range.end() <= self.source.size() && range.len() <= LARGEST).then_some(range)
+    }
+
+    pub(crate) fn damage(&mut self, text: impl Into<String>) {
+        self.findings.push(Finding::damage(text));
+    }
+
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.findings.push(Finding::note(text));
+    }
+}
