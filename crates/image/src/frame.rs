@@ -1,0 +1,255 @@
+//! Plain bytes and stored bytes of one frame (FORMAT 3). Pure: no files here.
+
+use block::{Error, ErrorKind, Result};
+use zstd::bulk;
+use zstd::zstd_safe::{CParameter, DParameter};
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sort {
+    /// A Zstandard frame, made by a compressor.
+    Compressed,
+    /// The bytes as they are, each at a fixed place.
+    Stored,
+    /// Only zeroes.
+    Zero,
+}
+
+impl Sort {
+    /// Its number in a record (FORMAT 5.2).
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Compressed => 1,
+            Self::Stored => 2,
+            Self::Zero => 3,
+        }
+    }
+
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Compressed),
+            2 => Some(Self::Stored),
+            3 => Some(Self::Zero),
+            _ => None,
+        }
+    }
+}
+
+/// Plain bytes of a block in the frames that we make by hand: the largest that Zstandard allows.
+const BLOCK: usize = 128 << 10;
+/// Bytes of a block's header.
+const BLOCK_HEADER: usize = 3;
+/// Bytes of a frame's header: magic, descriptor (8 bytes of content size, no checksum), window of
+/// 128 KiB, content size.
+const HEADER: usize = 14;
+const HEADER_START: [u8; 6] = [0x28, 0xB5, 0x2F, 0xFD, 0xC0, 0x38];
+
+/// Types of blocks (RFC 8878, 3.1.1.2.2).
+const RAW: u32 = 0;
+const RLE: u32 = 1;
+
+fn header(len: u64) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..6].copy_from_slice(&HEADER_START);
+    header[6..].copy_from_slice(&len.to_le_bytes());
+    header
+}
+
+/// The header of block `i` of `len` plain bytes in all, and the plain bytes in it.
+fn block_header(i: usize, len: u64, kind: u32) -> ([u8; BLOCK_HEADER], usize) {
+    let left = len.saturating_sub((i as u64).saturating_mul(BLOCK as u64));
+    let size = usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK);
+    let last = u32::from(left <= BLOCK as u64);
+    let [a, b, c, _] = (last | kind << 1 | (u32::try_from(size).unwrap_or(0)) << 3).to_le_bytes();
+    ([a, b, c], size)
+}
+
+fn blocks(len: u64) -> usize {
+    usize::try_from(len.div_ceil(BLOCK as u64)).unwrap_or(usize::MAX)
+}
+
+/// Bytes of a stored frame of `len` plain bytes.
+#[cfg(test)]
+pub(crate) fn stored_len(len: u64) -> u64 {
+    (HEADER + BLOCK_HEADER * blocks(len)) as u64 + len
+}
+
+/// Bytes of a zero frame of `len` plain bytes.
+#[cfg(test)]
+pub(crate) fn zero_len(len: u64) -> u64 {
+    (HEADER + (BLOCK_HEADER + 1) * blocks(len)) as u64
+}
+
+/// Appends a stored frame of `plain`.
+pub fn encode_stored(plain: &[u8], out: &mut Vec<u8>) {
+    let len = plain.len() as u64;
+    out.extend_from_slice(&header(len));
+    for (i, block) in plain.chunks(BLOCK).enumerate() {
+        out.extend_from_slice(&block_header(i, len, RAW).0);
+        out.extend_from_slice(block);
+    }
+}
+
+/// Appends a zero frame that stands for `len` bytes, at least 1.
+pub fn encode_zero(len: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&header(len));
+    for i in 0..blocks(len) {
+        out.extend_from_slice(&block_header(i, len, RLE).0);
+        out.push(0);
+    }
+}
+
+/// Makes compressed frames; keeps its context.
+pub struct Compressor(bulk::Compressor<'static>);
+
+impl Compressor {
+    /// With a level of zstd's, 1 to 19.
+    pub fn new(level: i32) -> Result<Self> {
+        let failed = |error| Error::io(error, "preparing zstd").with_kind(ErrorKind::Bug);
+        let mut compressor = bulk::Compressor::new(level).map_err(failed)?;
+        for parameter in [CParameter::ChecksumFlag(true), CParameter::ContentSizeFlag(true)] {
+            compressor.set_parameter(parameter).map_err(failed)?;
+        }
+        Ok(Self(compressor))
+    }
+
+    /// Compresses `plain` into the beginning of `place`; `None` if it does not fit there.
+    pub fn compress(&mut self, plain: &[u8], place: &mut [u8]) -> Option<usize> {
+        self.0.compress_to_buffer(plain, place).ok()
+    }
+}
+
+/// Decodes frames; keeps its context.
+pub struct Decompressor(bulk::Decompressor<'static>);
+
+/// log2 of the largest window that a frame may ask for: 64 MiB, the memory that a hostile one costs.
+const MAX_WINDOW_LOG: u32 = 26;
+
+impl Decompressor {
+    /// Fails only without memory.
+    pub fn new() -> Result<Self> {
+        let failed = |error| Error::io(error, "preparing zstd").with_kind(ErrorKind::Bug);
+        let mut decompressor = bulk::Decompressor::new().map_err(failed)?;
+        decompressor.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(failed)?;
+        Ok(Self(decompressor))
+    }
+
+    /// Decodes a frame of the encoding `zst` into all of `plain`, or fails with [`ErrorKind::Corrupt`].
+    pub fn decode(&mut self, sort: Sort, stored: &[u8], plain: &mut [u8]) -> Result<()> {
+        match sort {
+            Sort::Compressed => match self.0.decompress_to_buffer(stored, plain) {
+                Ok(len) if len == plain.len() => Ok(()),
+                Ok(len) => Err(corrupt(format!("a frame holds {len} bytes instead of {}", plain.len()))),
+                Err(error) => Err(corrupt("a frame does not decompress").with_source(error)),
+            },
+            Sort::Stored => decode_stored(stored, plain),
+            Sort::Zero => {
+                check_zero(stored, plain.len() as u64)?;
+                plain.fill(0);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn corrupt(words: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, words)
+}
+
+fn decode_stored(stored: &[u8], plain: &mut [u8]) -> Result<()> {
+    let len = plain.len() as u64;
+    let wrong = || corrupt("a stored frame is not in its only form");
+    let mut rest = stored.strip_prefix(&header(len)).ok_or_else(wrong)?;
+    for (i, block) in plain.chunks_mut(BLOCK).enumerate() {
+        rest = rest.strip_prefix(&block_header(i, len, RAW).0).ok_or_else(wrong)?;
+        let (bytes, behind) = rest.split_at_checked(block.len()).ok_or_else(wrong)?;
+        block.copy_from_slice(bytes);
+        rest = behind;
+    }
+    if rest.is_empty() { Ok(()) } else { Err(wrong()) }
+}
+
+/// A zero frame has one form only, so damage shows without a digest.
+pub(crate) fn check_zero(stored: &[u8], len: u64) -> Result<()> {
+    let wrong = || corrupt("a zero frame is not in its only form");
+    let mut rest = stored.strip_prefix(&header(len)).ok_or_else(wrong)?;
+    for i in 0..blocks(len) {
+        let ([a, b, c], _) = block_header(i, len, RLE);
+        rest = rest.strip_prefix(&[a, b, c, 0]).ok_or_else(wrong)?;
+    }
+    if rest.is_empty() { Ok(()) } else { Err(wrong()) }
+}
+
+/// `len` zeroes in bounded pieces, for hashers.
+pub fn zeroes(len: u64) -> impl Iterator<Item = &'static [u8]> {
+    static ZEROES: [u8; BLOCK] = [0; BLOCK];
+    let rest = usize::try_from(len % BLOCK as u64).unwrap_or(0);
+    let whole = (0..len / BLOCK as u64).map(|_| &ZEROES[..]);
+    whole.chain(std::iter::once(ZEROES.get(..rest).unwrap_or(&[])))
+}
+
+/// Are all of them zero?
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| word.iter().fold(0, |all, byte| all | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(sort: Sort, stored: &[u8], len: usize) -> Result<Vec<u8>> {
+        let mut plain = vec![0xAA; len];
+        Decompressor::new()?.decode(sort, stored, &mut plain).map(|()| plain)
+    }
+
+    #[test]
+    fn every_sort_comes_back() {
+        for len in [1, 511, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7] {
+            let plain = testkit::pattern(len);
+            let mut out = vec![];
+            encode_stored(&plain, &mut out);
+            assert_eq!(out.len() as u64, stored_len(len as u64));
+            assert_eq!(decode(Sort::Stored, &out, len).unwrap(), plain);
+            assert_eq!(zstd::decode_all(&out[..]).unwrap(), plain, "the library reads what we make by hand");
+
+            let mut out = vec![];
+            encode_zero(len as u64, &mut out);
+            assert_eq!(out.len() as u64, zero_len(len as u64));
+            assert_eq!(decode(Sort::Zero, &out, len).unwrap(), vec![0; len]);
+            assert_eq!(zstd::decode_all(&out[..]).unwrap(), vec![0; len]);
+
+            let even = vec![7; len];
+            let mut place = vec![0; len + 100];
+            let stored = Compressor::new(3).unwrap().compress(&even, &mut place).unwrap();
+            assert_eq!(decode(Sort::Compressed, &place[..stored], len).unwrap(), even);
+        }
+    }
+
+    #[test]
+    fn random_bytes_do_not_get_smaller() {
+        let plain = testkit::pattern(BLOCK);
+        assert_eq!(Compressor::new(1).unwrap().compress(&plain, &mut vec![0; BLOCK - 1]), None);
+    }
+
+    #[test]
+    fn a_flipped_byte_or_another_length_is_found() {
+        let len = BLOCK + 5;
+        let mut out = vec![];
+        encode_zero(len as u64, &mut out);
+        for at in 0..out.len() {
+            let mut wrong = out.clone();
+            wrong[at] ^= 0x10;
+            assert!(decode(Sort::Zero, &wrong, len).is_err(), "byte {at}");
+        }
+        assert!(decode(Sort::Zero, &out, len - 1).is_err());
+        assert!(decode(Sort::Zero, &out[..out.len() - 1], len).is_err());
+        let mut out = vec![];
+        encode_stored(&testkit::pattern(len), &mut out);
+        assert!(decode(Sort::Stored, &out, len + 1).is_err());
+        out.push(0);
+        assert!(decode(Sort::Stored, &out, len).is_err());
+        assert!(decode(Sort::Compressed, b"\x28\xb5\x2f\xfd", 10).is_err());
+    }
+}

@@ -1,0 +1,292 @@
+//! A new raw image file: what a backup is restored into when there is no disk for it.
+
+use crate::appender::write_error;
+use crate::folder::{exists, open_folder, rename_new, sync_folder};
+use crate::stored_file::read_exact;
+use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, WriteAt};
+use rustix::fs::{self, Advice, AtFlags, FallocateFlags, Mode, OFlags, SeekFrom};
+use rustix::io::{self, Errno};
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// Bytes of zeroes written at a time.
+const ZEROES: usize = 1 << 20;
+
+/// Kept as `PATH.part` until it is published; without that it is removed again. It begins as one hole.
+#[derive(Debug)]
+pub struct ImageFile {
+    file: OwnedFd,
+    folder: OwnedFd,
+    path: PathBuf,
+    part: OsString,
+    size: u64,
+    force: bool,
+    published: bool,
+}
+
+impl ImageFile {
+    /// Of `size` bytes. Fails with [`ErrorKind::Refused`] under /dev, and without `force` if `path`
+    /// exists already; with it a regular file there is replaced when this one is published.
+    pub fn create(path: &Path, size: u64, force: bool) -> Result<Self> {
+        let refused = |what: &str| Err(Error::new(ErrorKind::Refused, format!("{}: {what}", path.display())));
+        let Some(name) = path.file_name() else {
+            return refused("no file name");
+        };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent
+            .canonicalize()
+            .map_err(|error| Error::io(error, format!("opening the folder of {}", path.display())))?;
+        if parent.starts_with("/dev") {
+            return refused("no file is made under /dev");
+        }
+        let folder = open_folder(&parent)?;
+        let failed = |errno: Errno| write_error(errno, format!("making {}", path.display()));
+        if exists(&folder, name).map_err(failed)? {
+            if !force {
+                return refused("already exists; --force replaces it");
+            }
+            let found = fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            if fs::FileType::from_raw_mode(found.st_mode) != fs::FileType::RegularFile {
+                return refused("is no regular file");
+            }
+        }
+        let mut part = name.to_owned();
+        part.push(".part");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            fs::openat(&folder, &part, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| match errno {
+                Errno::EXIST => Error::new(
+                    ErrorKind::Refused,
+                    format!(
+                        "{}.part already exists: another restore, or one that was cut off",
+                        path.display()
+                    ),
+                ),
+                errno => failed(errno),
+            })?;
+        let path = parent.join(name);
+        let image = Self { file, folder, path, part, size, force, published: false };
+        fs::ftruncate(&image.file, size).map_err(|errno| image.failed(errno))?;
+        Ok(image)
+    }
+
+    /// Makes it durable and gives it its name. Without `force` this fails with [`ErrorKind::Refused`] if
+    /// something has that name by now.
+    pub fn publish(mut self) -> Result<()> {
+        fs::fsync(&self.file).map_err(|errno| self.failed(errno))?;
+        let name = self.path.file_name().unwrap_or_default();
+        if self.force {
+            fs::renameat(&self.folder, &self.part, &self.folder, name).map_err(|errno| self.failed(errno))?;
+        } else {
+            rename_new(&self.folder, self.part.as_ref(), name.as_ref(), &self.path)?;
+        }
+        self.published = true;
+        sync_folder(&self.folder, &self.path)
+    }
+
+    fn failed(&self, errno: Errno) -> Error {
+        write_error(errno, format!("writing {}", self.path.display()))
+    }
+
+    /// For filesystems without holes.
+    fn put_zeroes(&self, range: ByteRange) -> Result<()> {
+        let zeroes = vec![0; ZEROES];
+        let mut left = range;
+        while !left.is_empty() {
+            let piece = left.intersect(ByteRange::span(left.start(), left.start() + ZEROES as u64));
+            self.write_at(piece.start(), &zeroes[piece.index(piece.start())])?;
+            left = ByteRange::span(piece.end(), left.end());
+        }
+        Ok(())
+    }
+
+    /// Where the next data or hole begins at or behind `offset`.
+    fn seek(&self, to: SeekFrom) -> io::Result<u64> {
+        match fs::seek(&self.file, to) {
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) => Ok(self.size),
+            found => found,
+        }
+    }
+}
+
+impl Drop for ImageFile {
+    fn drop(&mut self) {
+        if !self.published {
+            // There is nobody to tell, and what stays is called .part.
+            let _ = fs::unlinkat(&self.folder, &self.part, AtFlags::empty());
+        }
+    }
+}
+
+impl ReadAt for ImageFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let range = ByteRange::within(self.size, offset, buf.len() as u64)?;
+        read_exact(&self.path, range, buf, |buf, at| {
+            io::retry_on_intr(|| io::pread(&self.file, &mut *buf, at))
+        })
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        let left = self.size.saturating_sub(offset).max(1);
+        let rest = ByteRange::within(self.size, offset, left)?;
+        let failed = |errno: Errno| Error::io(errno.into(), format!("reading {}", self.path.display()));
+        let data = self.seek(SeekFrom::Data(offset)).map_err(failed)?;
+        let (end, kind) = if data > offset {
+            (data, ExtentKind::Zero)
+        } else {
+            (self.seek(SeekFrom::Hole(offset)).map_err(failed)?, ExtentKind::Data)
+        };
+        // What others write meanwhile may move a hole below `offset`: one byte is always told.
+        Ok(Extent { range: rest.intersect(ByteRange::span(offset, end.max(offset + 1))), kind })
+    }
+
+    fn concurrency(&self) -> usize {
+        4
+    }
+}
+
+impl WriteAt for ImageFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let range = ByteRange::within(self.size, offset, bytes.len() as u64)?;
+        let mut left = bytes;
+        while !left.is_empty() {
+            let at = range.end() - left.len() as u64;
+            match io::retry_on_intr(|| io::pwrite(&self.file, left, at)) {
+                Ok(0) => return Err(self.failed(Errno::NOSPC)),
+                Ok(written) => left = &left[written..],
+                Err(errno) => return Err(self.failed(errno).with_range(ByteRange::span(at, range.end()))),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_zeroes(&self, range: ByteRange) -> Result<()> {
+        ByteRange::within(self.size, range.start(), range.len())?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match io::retry_on_intr(|| fs::fallocate(&self.file, flags, range.start(), range.len())) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.put_zeroes(range),
+            Err(errno) => Err(self.failed(errno).with_range(range)),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        fs::fdatasync(&self.file).map_err(|errno| self.failed(errno))?;
+        // So that what is read back comes from the disk; only advice.
+        let _ = fs::fadvise(&self.file, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn kind<T>(result: Result<T>) -> ErrorKind {
+        result.map(drop).unwrap_err().kind()
+    }
+
+    #[test]
+    fn has_its_name_when_it_is_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.img");
+        let image = ImageFile::create(&path, 5000, false).unwrap();
+        assert!(!path.exists() && dir.path().join("a.img.part").exists());
+        assert_eq!(kind(ImageFile::create(&path, 1, false)), ErrorKind::Refused);
+        image.write_at(4090, &[7; 910]).unwrap();
+        assert_eq!(kind(image.write_at(4091, &[7; 910])), ErrorKind::OutOfRange);
+        image.write_zeroes(ByteRange::span(4095, 4097)).unwrap();
+        assert_eq!(kind(image.write_zeroes(ByteRange::span(4999, 5001))), ErrorKind::OutOfRange);
+        image.sync().unwrap();
+        image.publish().unwrap();
+        let mut want = vec![0; 4090];
+        want.extend([7; 5]);
+        want.extend([0; 2]);
+        want.extend([7; 903]);
+        assert!(std::fs::read(&path).unwrap() == want);
+        assert!(!dir.path().join("a.img.part").exists());
+    }
+
+    #[test]
+    fn one_that_is_given_up_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(ImageFile::create(&dir.path().join("a"), 5000, false).unwrap());
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn replaces_only_by_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        ImageFile::create(&path, 1, false).unwrap().publish().unwrap();
+        assert_eq!(kind(ImageFile::create(&path, 2, false)), ErrorKind::Refused);
+        ImageFile::create(&path, 2, true).unwrap().publish().unwrap();
+        assert_eq!(path.metadata().unwrap().len(), 2);
+
+        let late = ImageFile::create(&dir.path().join("b"), 1, false).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("b")).unwrap();
+        assert_eq!(kind(late.publish()), ErrorKind::Refused);
+        assert_eq!(kind(ImageFile::create(&dir.path().join("b"), 1, true)), ErrorKind::Refused);
+        assert!(!dir.path().join("b.part").exists());
+    }
+
+    #[test]
+    fn nothing_is_made_under_dev() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev", dir.path().join("dev")).unwrap();
+        for path in [Path::new("/dev/sdzz"), Path::new("/dev/shm/x"), &dir.path().join("dev/sdzz")] {
+            assert_eq!(kind(ImageFile::create(path, 1, true)), ErrorKind::Refused, "{}", path.display());
+        }
+        assert_eq!(kind(ImageFile::create(&dir.path().join("no/x"), 1, false)), ErrorKind::NotFound);
+        assert_eq!(kind(ImageFile::create(Path::new("/"), 1, false)), ErrorKind::Refused);
+    }
+
+    #[test]
+    fn holes_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = ImageFile::create(&dir.path().join("a"), 8 * MIB + 5, false).unwrap();
+        image.write_at(2 * MIB, &vec![1; 4 << 20]).unwrap();
+        image.write_zeroes(ByteRange::span(3 * MIB, 4 * MIB)).unwrap();
+        let mut found = Vec::new();
+        while let Some(last) = found.last().map_or(Some(0), |last: &Extent| Some(last.range.end())) {
+            if last == image.size() {
+                break;
+            }
+            found.push(image.extent_at(last).unwrap());
+        }
+        let extent = |from: u64, to: u64, kind| Extent { range: ByteRange::span(from * MIB, to * MIB), kind };
+        let mut want = vec![
+            extent(0, 2, ExtentKind::Zero),
+            extent(2, 3, ExtentKind::Data),
+            extent(3, 4, ExtentKind::Zero),
+            extent(4, 6, ExtentKind::Data),
+        ];
+        want.push(Extent { range: ByteRange::span(6 * MIB, image.size()), kind: ExtentKind::Zero });
+        assert_eq!(found, want);
+        assert_eq!(image.extent_at(MIB + 1).unwrap().range, ByteRange::span(MIB + 1, 2 * MIB));
+        assert_eq!(kind(image.extent_at(image.size())), ErrorKind::OutOfRange);
+    }
+
+    #[test]
+    fn written_zeroes_are_as_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = ImageFile::create(&dir.path().join("a"), 4 * MIB, false).unwrap();
+        image.write_at(0, &vec![1; 4 << 20]).unwrap();
+        image.put_zeroes(ByteRange::span(5, 2 * MIB + 7)).unwrap();
+        let mut back = vec![0; 4 << 20];
+        image.read_at(0, &mut back).unwrap();
+        let first = back.iter().skip(5).position(|byte| *byte != 0).unwrap() as u64;
+        assert_eq!((back[4], first), (1, 2 * MIB + 2));
+    }
+}

@@ -1,0 +1,291 @@
+//! Reads the index of a finished backup (FORMAT 5): the directory once, pages when they are needed.
+
+use crate::page::{self, Entry, Frame, Kind, MAX_RECORDS, PAGE, Record};
+use crate::{Encoding, Hex, Manifest};
+use block::{Buf, ByteRange, Error, ErrorKind, Extent, Result, Source};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Pages that are kept in memory, decoded: about 6 MiB.
+const CACHED: usize = 64;
+/// Most record pages of an index: what 2^24 frames a file and frequent checkpoints need, many times over.
+const MAX_PAGES: u32 = 1 << 20;
+
+/// The index of a backup. Any number of threads may read.
+pub struct Index {
+    source: Source,
+    id: Hex<16>,
+    name: String,
+    /// Sorted by kind, file, plain offset.
+    directory: Vec<Entry>,
+    files: Vec<Shape>,
+    frames: Cache<Frame>,
+    extents: Cache<Extent>,
+}
+
+/// What the manifest says of a stored file.
+#[derive(Clone, Copy)]
+struct Shape {
+    length: u64,
+    stored: u64,
+    encoding: Encoding,
+    grid: u64,
+}
+
+/// The most recently used pages.
+struct Cache<R>(Mutex<Vec<(u32, Arc<Vec<R>>)>>);
+
+impl<R> Default for Cache<R> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<R: Record> Cache<R> {
+    fn get(&self, page: u32, read: impl FnOnce() -> Result<Vec<R>>) -> Result<Arc<Vec<R>>> {
+        let locked = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages = locked();
+        if let Some(at) = pages.iter().position(|(number, _)| *number == page) {
+            let found = pages.remove(at);
+            let records = Arc::clone(&found.1);
+            pages.push(found);
+            return Ok(records);
+        }
+        drop(pages); // others may read meanwhile
+        let records = Arc::new(read()?);
+        let mut pages = locked();
+        if pages.len() >= CACHED {
+            pages.remove(0);
+        }
+        pages.push((page, Arc::clone(&records)));
+        Ok(records)
+    }
+}
+
+impl Index {
+    /// Reads the directory and checks that its pages cover every stored file once. `source`: the file.
+    pub(crate) fn open(source: Source, manifest: &Manifest) -> Result<Self> {
+        let name = manifest.index.name.clone();
+        let wrong = |what: &str| Error::new(ErrorKind::Corrupt, format!("{name}: {what}"));
+        let (Some(pages), Some(digest)) = (manifest.index.pages, manifest.index.digest) else {
+            return Err(wrong("the backup is unfinished"));
+        };
+        let directory = u64::from(pages).div_ceil(MAX_RECORDS as u64);
+        if pages > MAX_PAGES || source.size() != (u64::from(pages) + directory) * PAGE as u64 {
+            return Err(wrong("its size is not the one in the manifest"));
+        }
+        let mut index = Self {
+            source,
+            id: manifest.backup_id,
+            directory: vec![],
+            files: manifest
+                .files
+                .iter()
+                .map(|file| Shape {
+                    length: file.length,
+                    stored: file.stored_size(),
+                    encoding: file.encoding,
+                    grid: manifest.grid,
+                })
+                .collect(),
+            name: manifest.index.name.clone(),
+            frames: Cache::default(),
+            extents: Cache::default(),
+        };
+        let mut proof = blake3::Hasher::new();
+        let last = pages + u32::try_from(directory).unwrap_or(0);
+        for number in pages..last {
+            let bytes = index.page(number)?;
+            proof.update(&bytes);
+            index.directory.extend(page::parse::<Entry>(&bytes, index.id, number, None)?);
+        }
+        if proof.finalize() != digest.0 {
+            return Err(wrong("its directory is not the one in the manifest"));
+        }
+        index.check_directory(pages).map_err(|what| wrong(&what))?;
+        Ok(index)
+    }
+
+    /// Every record page once, and the frame pages of each file end to end.
+    fn check_directory(&self, pages: u32) -> std::result::Result<(), String> {
+        let key = |entry: &Entry| (entry.kind, entry.file, entry.plain.start());
+        if !self.directory.is_sorted_by_key(key) {
+            return Err("its directory is not sorted".to_owned());
+        }
+        let mut numbers: Vec<u32> = self.directory.iter().map(|entry| entry.page).collect();
+        numbers.sort_unstable();
+        if !numbers.into_iter().eq(0..pages) {
+            return Err("its directory does not list every page once".to_owned());
+        }
+        for (file, shape) in (0_u32..).zip(&self.files) {
+            let mut at = 0;
+            for entry in self.entries(Kind::Frames, file) {
+                if entry.plain.start() != at {
+                    return Err(format!("the pages of stored file {file} leave bytes out"));
+                }
+                at = entry.plain.end();
+            }
+            if at != shape.length {
+                return Err(format!("the pages of stored file {file} do not cover it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory's entries of one kind and file, in order of plain offset.
+    fn entries(&self, kind: Kind, file: u32) -> &[Entry] {
+        let first = self.directory.partition_point(|entry| (entry.kind, entry.file) < (kind, file));
+        let last = self.directory.partition_point(|entry| (entry.kind, entry.file) <= (kind, file));
+        self.directory.get(first..last).unwrap_or(&[])
+    }
+
+    fn page(&self, number: u32) -> Result<Buf> {
+        let mut page = Buf::with_capacity(PAGE);
+        if let Some(bytes) = page.grow(PAGE) {
+            self.source.read_at(u64::from(number) * PAGE as u64, bytes)?;
+        }
+        Ok(page)
+    }
+
+    /// The records of a page, proved by the directory and checked to follow each other.
+    fn records<R: Record>(&self, entry: &Entry, ordered: impl Fn(&R, &R) -> bool) -> Result<Vec<R>> {
+        let bytes = self.page(entry.page)?;
+        let wrong = |what| {
+            Error::new(ErrorKind::Corrupt, format!("{}: index page {}: {what}", self.name, entry.page))
+        };
+        if page::digest(&bytes) != Some(entry.digest) {
+            return Err(wrong("it is not the one that the directory tells of"));
+        }
+        let records = page::parse::<R>(&bytes, self.id, entry.page, Some(entry.file))
+            .map_err(|error| error.context(&self.name))?;
+        let whole = records.first().map(|first| first.plain().start()) == Some(entry.plain.start())
+            && records.last().map(|last| last.plain().end()) == Some(entry.plain.end())
+            && records.len() == usize::from(entry.records);
+        if !whole || !records.windows(2).all(|pair| ordered(&pair[0], &pair[1])) {
+            return Err(wrong("its records do not follow each other"));
+        }
+        Ok(records)
+    }
+
+    fn frame_page(&self, entry: &Entry) -> Result<Arc<Vec<Frame>>> {
+        let shape = self.shape(entry.file)?;
+        self.frames.get(entry.page, || {
+            let follows =
+                |a: &Frame, b: &Frame| a.plain.end() == b.plain.start() && a.stored.end() == b.stored.start();
+            let frames = self.records(entry, follows)?;
+            let most = shape.grid.max(1 << 30);
+            let possible = |frame: &Frame| {
+                frame.plain.len() <= most
+                    && frame.plain.end() <= shape.length
+                    && frame.stored.end() <= shape.stored
+                    && (shape.encoding == Encoding::Zst || frame.stored == frame.plain)
+            };
+            if frames.iter().all(possible) {
+                return Ok(frames);
+            }
+            let words = format!("{}: index page {}: a frame is impossible", self.name, entry.page);
+            Err(Error::new(ErrorKind::Corrupt, words))
+        })
+    }
+
+    fn shape(&self, file: u32) -> Result<Shape> {
+        let shape = usize::try_from(file).ok().and_then(|file| self.files.get(file));
+        shape.copied().ok_or_else(|| Error::new(ErrorKind::Bug, "no such stored file"))
+    }
+
+    /// The frames of a file from the one that holds the plain byte at `offset` on, in order.
+    pub fn frames_from(&self, file: u32, offset: u64) -> impl Iterator<Item = Result<Frame>> + '_ {
+        let entries = self.entries(Kind::Frames, file);
+        let first = entries.partition_point(|entry| entry.plain.end() <= offset);
+        entries.get(first..).unwrap_or(&[]).iter().flat_map(move |entry| {
+            let (frames, failed) = match self.frame_page(entry) {
+                Ok(frames) => (frames, None),
+                Err(error) => (Arc::default(), Some(Err(error))),
+            };
+            let first = frames.partition_point(|frame| frame.plain.end() <= offset);
+            (first..frames.len()).map(move |at| Ok(frames[at])).chain(failed)
+        })
+    }
+
+    /// The frames of a file from the one that begins at stored byte `offset` on, in order.
+    pub fn frames_from_stored(
+        &self,
+        file: u32,
+        offset: u64,
+    ) -> Result<impl Iterator<Item = Result<Frame>> + '_> {
+        let entries = self.entries(Kind::Frames, file);
+        let (mut low, mut high) = (0, entries.len());
+        while high - low > 1 {
+            let middle = usize::midpoint(low, high);
+            let starts = self.frame_page(&entries[middle])?.first().map(|frame| frame.stored.start());
+            match starts.is_some_and(|start| start <= offset) {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        let from = entries.get(low).map_or(0, |entry| entry.plain.start());
+        Ok(self
+            .frames_from(file, from)
+            .skip_while(move |frame| frame.as_ref().is_ok_and(|frame| frame.stored.end() <= offset)))
+    }
+
+    /// The frames of a file from number `first` on, in order.
+    pub(crate) fn frames_from_number(
+        &self,
+        file: u32,
+        first: u64,
+    ) -> impl Iterator<Item = Result<Frame>> + '_ {
+        let entries = self.entries(Kind::Frames, file);
+        let mut before = 0;
+        let page = entries.iter().find(|entry| {
+            before += u64::from(entry.records);
+            before > first
+        });
+        let skip = page.map_or(0, |page| first - (before - u64::from(page.records)));
+        let from = page.map_or(u64::MAX, |page| page.plain.start());
+        self.frames_from(file, from).skip(usize::try_from(skip).unwrap_or(usize::MAX))
+    }
+
+    /// How many frames a file has.
+    pub(crate) fn count(&self, file: u32) -> u64 {
+        self.entries(Kind::Frames, file).iter().map(|entry| u64::from(entry.records)).sum()
+    }
+
+    /// The last frame of a file.
+    pub(crate) fn last_frame(&self, file: u32) -> Result<Frame> {
+        let last = self.entries(Kind::Frames, file).last();
+        let frames = last.map(|entry| self.frame_page(entry)).transpose()?;
+        let last = frames.and_then(|frames| frames.last().copied());
+        last.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{}: a file without frames", self.name)))
+    }
+
+    /// What is lost of the plain bytes `range` of a file, cut to it.
+    pub fn extents(&self, file: u32, range: ByteRange) -> Result<Vec<Extent>> {
+        let entries = self.entries(Kind::Extents, file);
+        let first = entries.partition_point(|entry| entry.plain.end() <= range.start());
+        let mut found = vec![];
+        for entry in entries.iter().skip(first).take_while(|entry| entry.plain.start() < range.end()) {
+            let follows = |a: &Extent, b: &Extent| a.range.end() <= b.range.start();
+            let extents = self.extents.get(entry.page, || self.records(entry, follows))?;
+            for extent in extents.iter().filter(|extent| extent.range.overlaps(range)) {
+                Extent { range: extent.range.intersect(range), ..*extent }.append(&mut found);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads every record page. The first thing that is wrong with each is passed to `fault`.
+    pub(crate) fn check_pages(&self, mut fault: impl FnMut(Error)) {
+        for entry in &self.directory {
+            let checked = match entry.kind {
+                Kind::Extents => {
+                    let follows = |a: &Extent, b: &Extent| a.range.end() <= b.range.start();
+                    self.records(entry, follows).map(|_| ())
+                }
+                _ => self.frame_page(entry).map(|_| ()),
+            };
+            if let Err(error) = checked {
+                fault(error);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How a disk is kept: docs/FORMAT.md in code.
+//!
+//! * A folder: [`Store`] is the only creator of files, [`ImageFile`] the only one outside a backup.
+//! * What it holds: [`Manifest`], [`Sums`], [`mapfile`], [`restore_text`].
+//! * Writing: [`Writer`] is a [`block::Sink`]; reading: [`Backup`] gives [`block::Source`]s.
+
+#![forbid(unsafe_code)]
+
+mod appender;
+mod backup;
+mod encoder;
+mod folder;
+mod frame;
+mod hex;
+mod image_file;
+mod index;
+mod index_writer;
+mod manifest;
+pub mod mapfile;
+mod name;
+mod page;
+mod parts;
+mod reader;
+mod restore_text;
+mod room;
+mod seek_table;
+mod store;
+mod stored_file;
+mod sums;
+mod tree;
+mod writer;
+
+pub use appender::Appender;
+pub use backup::{Backup, Fault};
+pub use encoder::{Encoded, FrameEncoder};
+pub use frame::{Compressor, Decompressor, Sort, encode_stored, encode_zero, zeroes};
+pub use hex::Hex;
+pub use image_file::ImageFile;
+pub use index::Index;
+pub use manifest::*;
+pub use page::Frame;
+pub use reader::Scratch;
+pub use restore_text::restore_text;
+pub use room::{Room, room};
+pub use store::{Store, is_part, peek, random_id};
+pub use sums::Sums;
+pub use tree::value;
+pub use writer::{Spec, Writer, Written};

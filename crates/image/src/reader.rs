@@ -1,0 +1,287 @@
+//! The plain bytes of a stored file, every frame proved before a byte of it is passed on.
+
+use crate::frame::{self, Decompressor, Sort};
+use crate::index::Index;
+use crate::page::Frame;
+use crate::{Encoding, value};
+use block::{Buf, ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Source};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Stored bytes that are read at once, at most: unless one frame is longer.
+const READ: u64 = 4 << 20;
+/// Decoded frames that are kept for small reads.
+const CACHED: usize = 8;
+/// Frames that `extent_at` looks at: what is longer comes in the next extent.
+const LOOK: usize = 4096;
+
+/// What decoding needs, used again.
+#[derive(Default)]
+pub struct Scratch {
+    decompressor: Option<Decompressor>,
+    stored: Buf,
+    pub(crate) plain: Vec<u8>,
+}
+
+impl Scratch {
+    /// The decompressor, made at its first use.
+    pub(crate) fn decompressor(&mut self) -> &mut Option<Decompressor> {
+        &mut self.decompressor
+    }
+}
+
+/// Makes room for `len` stored bytes.
+fn room(stored: &mut Buf, len: usize) -> Result<&mut [u8]> {
+    if stored.capacity() < len {
+        *stored = Buf::with_capacity(len);
+    }
+    stored.clear();
+    stored.grow(len).ok_or_else(|| Error::new(ErrorKind::Bug, "no room for a frame"))
+}
+
+/// Decodes one frame into all of `plain` and proves it. `length`: plain bytes of the file.
+pub(crate) fn decode(
+    frame: &Frame,
+    encoding: Encoding,
+    length: u64,
+    stored: &[u8],
+    plain: &mut [u8],
+    decompressor: &mut Option<Decompressor>,
+) -> Result<()> {
+    let decompressor = match decompressor {
+        Some(decompressor) => decompressor,
+        none => none.insert(Decompressor::new()?),
+    };
+    match encoding {
+        Encoding::Zst => decompressor.decode(frame.sort, stored, plain)?,
+        Encoding::Raw => plain.copy_from_slice(stored),
+    }
+    let proved = match frame.digest {
+        _ if frame.sort == Sort::Zero => frame::is_zero(plain),
+        Some(digest) => value(plain, frame.plain.start(), length) == digest,
+        None => false,
+    };
+    if proved { Ok(()) } else { Err(Error::new(ErrorKind::Corrupt, "a frame is not what its digest says")) }
+}
+
+/// A stored file as a source.
+pub(crate) struct StoredFile {
+    name: String,
+    number: u32,
+    encoding: Encoding,
+    length: u64,
+    grid: u64,
+    index: Arc<Index>,
+    stored: Source,
+    scratch: Mutex<Vec<Scratch>>,
+    cache: Mutex<Vec<(u64, Arc<Vec<u8>>)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl StoredFile {
+    /// `stored`: its stored bytes, all parts joined.
+    pub(crate) fn new(
+        info: &crate::FileInfo,
+        number: u32,
+        grid: u64,
+        index: Arc<Index>,
+        stored: Source,
+    ) -> Self {
+        Self {
+            name: info.name.clone(),
+            number,
+            encoding: info.encoding,
+            length: info.length,
+            grid,
+            index,
+            stored,
+            scratch: Mutex::default(),
+            cache: Mutex::default(),
+        }
+    }
+
+    /// The frames that hold `want`, in groups whose stored bytes are read at once.
+    fn read_proved(&self, want: ByteRange, buf: &mut [u8], scratch: &mut Scratch) -> Result<()> {
+        let mut group: Vec<Frame> = vec![];
+        let mut bytes = 0;
+        for frame in self.index.frames_from(self.number, want.start()) {
+            let frame = frame?;
+            if frame.plain.start() >= want.end() {
+                break;
+            }
+            if !group.is_empty() && bytes + frame.stored.len() > READ {
+                self.read_group(&group, want, buf, scratch)?;
+                group.clear();
+                bytes = 0;
+            }
+            bytes += frame.stored.len();
+            group.push(frame);
+        }
+        self.read_group(&group, want, buf, scratch)
+    }
+
+    fn read_group(
+        &self,
+        group: &[Frame],
+        want: ByteRange,
+        buf: &mut [u8],
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
+        if let [frame] = group
+            && (frame.sort == Sort::Zero || !want.covers(frame.plain))
+        {
+            return self.read_piece(frame, want, buf, scratch);
+        }
+        let all = ByteRange::span(first.stored.start(), last.stored.end());
+        let failed = |error: Error, plain| error.context(&self.name).with_range(plain);
+        let Scratch { decompressor, stored, plain } = scratch;
+        let stored = room(stored, all.index(all.start()).end)?;
+        self.stored.read_at(all.start(), stored).map_err(|error| failed(error, first.plain))?;
+        for frame in group {
+            let here = &stored[frame.stored.index(all.start())];
+            let hit = frame.plain.intersect(want);
+            let place = &mut buf[hit.index(want.start())];
+            let decoded = if hit == frame.plain {
+                decode(frame, self.encoding, self.length, here, place, decompressor)
+            } else {
+                plain.resize(frame.plain.index(frame.plain.start()).end.min(1 << 30), 0);
+                decode(frame, self.encoding, self.length, here, plain, decompressor)
+                    .map(|()| place.copy_from_slice(&plain[hit.index(frame.plain.start())]))
+            };
+            decoded.map_err(|error| failed(error, frame.plain))?;
+        }
+        Ok(())
+    }
+
+    /// A part of one frame: from the cache, or decoded into it. Zero frames have no bytes to keep.
+    fn read_piece(
+        &self,
+        frame: &Frame,
+        want: ByteRange,
+        buf: &mut [u8],
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let hit = frame.plain.intersect(want);
+        let place = &mut buf[hit.index(want.start())];
+        let failed = |error: Error| error.context(&self.name).with_range(frame.plain);
+        let start = frame.plain.start();
+        let cached =
+            lock(&self.cache).iter().find(|(at, _)| *at == start).map(|(_, plain)| Arc::clone(plain));
+        if let Some(plain) = cached {
+            match frame.sort {
+                Sort::Zero => place.fill(0),
+                _ => place.copy_from_slice(&plain[hit.index(start)]),
+            }
+            return Ok(());
+        }
+        if self.encoding == Encoding::Raw && frame.sort == Sort::Zero {
+            self.stored.read_at(hit.start(), place).map_err(failed)?;
+            let words = "bytes that must be zero are not";
+            return if frame::is_zero(place) {
+                Ok(())
+            } else {
+                Err(failed(Error::new(ErrorKind::Corrupt, words)))
+            };
+        }
+        let stored = room(&mut scratch.stored, frame.stored.index(frame.stored.start()).end)?;
+        self.stored.read_at(frame.stored.start(), stored).map_err(failed)?;
+        let plain = if frame.sort == Sort::Zero {
+            frame::check_zero(stored, frame.plain.len()).map_err(failed)?;
+            place.fill(0);
+            vec![]
+        } else {
+            let mut plain = vec![0; frame.plain.index(start).end];
+            decode(frame, self.encoding, self.length, stored, &mut plain, &mut scratch.decompressor)
+                .map_err(failed)?;
+            place.copy_from_slice(&plain[hit.index(start)]);
+            plain
+        };
+        let mut cache = lock(&self.cache);
+        if cache.len() >= CACHED {
+            cache.remove(0);
+        }
+        cache.push((start, Arc::new(plain)));
+        Ok(())
+    }
+
+    /// The first bytes of `want` that nobody has.
+    fn first_lost(&self, want: ByteRange) -> Result<Option<Extent>> {
+        Ok(self.index.extents(self.number, want)?.first().copied())
+    }
+
+    /// What is known of a frame's bytes from `offset` on: the extent that starts there, cut to the frame.
+    fn known(&self, frame: &Frame, offset: u64) -> Result<Extent> {
+        let kind = if frame.sort == Sort::Zero { ExtentKind::Zero } else { ExtentKind::Data };
+        let rest = ByteRange::span(offset, frame.plain.end());
+        if !frame.partial {
+            return Ok(Extent { range: rest, kind });
+        }
+        Ok(match self.first_lost(rest)? {
+            Some(lost) if lost.range.start() == offset => lost,
+            Some(lost) => Extent { range: ByteRange::span(offset, lost.range.start()), kind },
+            None => Extent { range: rest, kind },
+        })
+    }
+}
+
+impl ReadAt for StoredFile {
+    fn size(&self) -> u64 {
+        self.length
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let want = ByteRange::within(self.length, offset, buf.len() as u64)?;
+        if want.is_empty() {
+            return Ok(());
+        }
+        let lost = self.first_lost(want)?;
+        let good = ByteRange::span(offset, lost.map_or(want.end(), |lost| lost.range.start()));
+        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let read = match good.is_empty() {
+            true => Ok(()),
+            false => self.read_proved(good, &mut buf[good.index(offset)], &mut scratch),
+        };
+        lock(&self.scratch).push(scratch);
+        read?;
+        match lost {
+            None => Ok(()),
+            Some(Extent { range, kind: ExtentKind::Bad }) => {
+                let words = "could not be read when the backup was made";
+                Err(Error::new(ErrorKind::Media, words).with_range(range))
+            }
+            Some(Extent { range, .. }) => Err(Error::at(ErrorKind::Absent, range)),
+        }
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        ByteRange::within(self.length, offset, 1)?;
+        let mut found: Option<Extent> = None;
+        for frame in self.index.frames_from(self.number, offset).take(LOOK) {
+            let frame = frame?;
+            let at = found.map_or(offset, |found| found.range.end());
+            let known = self.known(&frame, at)?;
+            match &mut found {
+                None => found = Some(known),
+                Some(so_far) if so_far.kind == known.kind => {
+                    so_far.range = ByteRange::span(so_far.range.start(), known.range.end());
+                }
+                Some(_) => break,
+            }
+            if known.range.end() < frame.plain.end() {
+                break;
+            }
+        }
+        found.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the index does not cover its file"))
+    }
+
+    fn concurrency(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from).max(2)
+    }
+
+    fn granule(&self) -> u64 {
+        self.grid
+    }
+}
