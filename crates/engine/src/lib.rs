@@ -1,0 +1,38 @@
+//! The verbs as a library: plan, copy, save, verify, restore. No printing, no arguments, no signals.
+//!
+//! Data flows one way: [`Opener::open`] a device, [`survey`] it, make a plan, [`copy`] it into frames or
+//! onto a target. Restore is the mirror of save; verify is a copy to nowhere.
+
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod context;
+mod copy;
+mod digest;
+mod estimate;
+mod names;
+mod open;
+mod plan;
+mod relocate;
+mod restore;
+mod save;
+mod save_plan;
+mod sinks;
+mod survey;
+mod verify;
+
+pub use catalog::{Listed, State, backups};
+pub use context::{Context, Event, OnError, Side};
+pub use copy::{Report, copy, copy_steps};
+pub use digest::Algorithm;
+pub use estimate::Estimate;
+pub use open::{Kind, OpenOptions, Opener, Subject};
+pub use plan::{Placed, Plan, Step};
+pub use restore::{
+    Destination, RestoreOptions, RestorePlan, Restored, plan_restore, propose_target, restore,
+};
+pub use save::{Saved, save};
+pub use save_plan::{PlannedFile, SaveOptions, SavePlan, plan_save};
+pub use sinks::{AsIs, Check, Compare, ToTarget};
+pub use survey::{Survey, Surveyed, survey};
+pub use verify::{Differences, Fault, Verified, against, check_rest, verify};

@@ -1,0 +1,109 @@
+//! A restore onto another geometry is a composed source, not a mode.
+
+use crate::plan::Plan;
+use block::{ByteRange, Extent, ExtentKind, ReadAt, Region, Result, Role, Source};
+use std::sync::Arc;
+
+/// A disk with some sectors replaced, and more of them behind its end, which read as zeroes.
+struct Patched {
+    inner: Source,
+    size: u64,
+    /// Ascending and disjoint: offset and bytes.
+    patches: Vec<(u64, Vec<u8>)>,
+}
+
+impl Patched {
+    fn ranges(&self) -> impl Iterator<Item = (ByteRange, &[u8])> {
+        self.patches
+            .iter()
+            .map(|(start, bytes)| (ByteRange::span(*start, start + bytes.len() as u64), &bytes[..]))
+    }
+}
+
+impl ReadAt for Patched {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let want = ByteRange::within(self.size, offset, buf.len() as u64)?;
+        let inside = want.intersect(ByteRange::span(0, self.inner.size()));
+        let (there, behind) = buf.split_at_mut(inside.index(inside.start()).end);
+        if !there.is_empty() {
+            self.inner.read_at(offset, there)?;
+        }
+        behind.fill(0);
+        for (range, bytes) in self.ranges() {
+            let hit = range.intersect(want);
+            if !hit.is_empty() {
+                buf[hit.index(offset)].copy_from_slice(&bytes[hit.index(range.start())]);
+            }
+        }
+        Ok(())
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        ByteRange::within(self.size, offset, 1)?;
+        if let Some((range, _)) = self.ranges().find(|(range, _)| range.contains(offset)) {
+            return Ok(Extent { range: ByteRange::span(offset, range.end()), kind: ExtentKind::Data });
+        }
+        let known = if offset < self.inner.size() {
+            self.inner.extent_at(offset)?
+        } else {
+            Extent { range: ByteRange::span(offset, self.size), kind: ExtentKind::Zero }
+        };
+        let next = self.ranges().map(|(range, _)| range.start()).find(|start| *start > offset);
+        let end = known.range.end().min(next.unwrap_or(u64::MAX));
+        Ok(Extent { range: ByteRange::span(offset, end), ..known })
+    }
+
+    fn concurrency(&self) -> usize {
+        self.inner.concurrency()
+    }
+
+    fn granule(&self) -> u64 {
+        self.inner.granule()
+    }
+}
+
+/// The same disk on a larger one of `size` bytes with `patches` (offset, bytes) in place of its sectors.
+/// What lies between its end and the patches behind it is not visited.
+pub(crate) fn larger(
+    inner: Source,
+    plan: &Plan,
+    size: u64,
+    mut patches: Vec<(u64, Vec<u8>)>,
+) -> Result<(Source, Plan)> {
+    patches.sort_unstable_by_key(|(start, _)| *start);
+    let old = inner.size();
+    let more = Region { range: ByteRange::span(old, size), role: Role::Tail };
+    let regions = plan.regions().iter().map(|placed| (placed.region, placed.file));
+    let plan = Plan::new(size, regions.chain([(more, Some(plan.files().len()))]))?;
+    let first = patches.iter().map(|(start, _)| *start).find(|start| *start >= old).unwrap_or(size);
+    let (plan, _) = plan.split(&[ByteRange::span(old, first)]);
+    Ok((Arc::new(Patched { inner, size, patches }), plan))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::{Memory, pattern};
+
+    #[test]
+    fn patches_replace_and_the_rest_stays() {
+        let mut want = pattern(1000);
+        let inner: Source = Arc::new(Memory::new(want.clone()));
+        let plan = Plan::whole(1000).unwrap();
+        let patches = vec![(1900, vec![7; 100]), (10, vec![9; 5])];
+        let (source, plan) = larger(inner, &plan, 2000, patches).unwrap();
+        want.resize(2000, 0);
+        want[10..15].fill(9);
+        want[1900..].fill(7);
+        let mut have = vec![1; 2000];
+        source.read_at(0, &mut have).unwrap();
+        assert_eq!(have, want);
+        assert_eq!(plan.bytes(), 1100, "what lies between is not touched");
+        assert_eq!(source.extent_at(1000).unwrap().kind, ExtentKind::Zero);
+        assert_eq!(source.extent_at(3).unwrap().range, ByteRange::span(3, 10));
+    }
+}

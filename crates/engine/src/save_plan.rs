@@ -1,0 +1,300 @@
+//! What a save will do, decided and judged before anything is written: `--dry-run` stops here.
+
+use crate::digest::Algorithm;
+use crate::estimate::{self, Estimate};
+use crate::names;
+use crate::open::{Kind, Subject};
+use crate::plan::Plan;
+use crate::survey::{Survey, survey};
+use block::{Error, ErrorKind, Region, Result, Role};
+use device::{Below, Machine};
+use image::{Encoding, Hex, Room};
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+
+/// How a disk is to be kept.
+#[derive(Clone, Debug)]
+pub struct SaveOptions {
+    /// Name of the machine, the beginning of all file names.
+    pub name: Option<String>,
+    /// Of all files but the preamble.
+    pub format: Encoding,
+    /// One file instead of one for each partition.
+    pub whole: bool,
+    /// zstd's, 1 to 19.
+    pub level: i32,
+    /// Serial digests of the disk and of each file.
+    pub digests: Vec<Algorithm>,
+    /// Only these partitions, and what makes the disk one.
+    pub parts: Option<Vec<u32>>,
+    /// Most bytes of one file.
+    pub split: Option<u64>,
+    /// The user's words.
+    pub note: Option<String>,
+    /// Read back what was stored.
+    pub check: bool,
+    /// For the log.
+    pub command_line: String,
+    /// For the log.
+    pub host: String,
+    /// Who shall own the files: user and group.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// A stored file to be.
+#[derive(Clone, Debug)]
+pub struct PlannedFile {
+    /// Its name.
+    pub name: String,
+    /// Plain bytes.
+    pub length: u64,
+    /// How it is kept.
+    pub encoding: Encoding,
+}
+
+/// What a save will do.
+pub struct SavePlan {
+    /// What is on the disk.
+    pub survey: Survey,
+    /// What each file's name begins with.
+    pub base: String,
+    /// Where the folder is made.
+    pub dest: PathBuf,
+    /// The folder's name, if nothing of that name is there.
+    pub folder_name: String,
+    /// The stored files.
+    pub files: Vec<PlannedFile>,
+    /// Bytes of the disk that are left out.
+    pub left_out: u64,
+    /// Bytes that the folder will need, about.
+    pub need: u64,
+    /// Bytes that are free where it is made.
+    pub free: u64,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// Unfinished backups of the same disk in the same place.
+    pub unfinished: Vec<PathBuf>,
+    pub(crate) options: SaveOptions,
+    pub(crate) plan: Plan,
+    pub(crate) backup_id: Hex<16>,
+    pub(crate) disk_id: String,
+}
+
+/// The smallest grid, and the most frames that a file may have (FORMAT 3.1).
+const MIN_GRID: u64 = 128 << 10;
+const MAX_FRAMES: u64 = 1 << 24;
+/// Bytes under which `--split` makes no sense: every frame fits.
+pub(crate) const MIN_SPLIT: u64 = 1 << 20;
+
+/// The grid of a disk of `size` bytes (FORMAT 3.1).
+pub(crate) fn grid(size: u64) -> u64 {
+    let mut grid = MIN_GRID;
+    while size / grid > MAX_FRAMES {
+        grid *= 2;
+    }
+    grid
+}
+
+impl SavePlan {
+    /// Where frames begin, in bytes.
+    pub fn grid(&self) -> u64 {
+        grid(self.survey.layout.size)
+    }
+}
+
+/// Looks at the disk and at the destination, and refuses what cannot end well. `dest` is made if its
+/// parent is there.
+pub fn plan_save(
+    subject: &Subject,
+    machine: &Machine,
+    dest: &Path,
+    mut options: SaveOptions,
+) -> Result<SavePlan> {
+    if subject.kind == Kind::Backup {
+        let words = format!("{} is a backup already; to copy it, copy the folder", subject.word);
+        return Err(Error::new(ErrorKind::Usage, words));
+    }
+    if subject.source.size() == 0 {
+        return Err(Error::new(ErrorKind::Usage, format!("{} has no bytes", subject.word)));
+    }
+    let mut notes = vec![];
+    let room = room_at(subject, machine, dest, &mut notes)?;
+    limit_files(&mut options, &room, &mut notes)?;
+    let survey = survey(&subject.source, subject.sector, false)?;
+    if let Some(why) = survey.layout.must_be_whole.as_ref().filter(|_| !options.whole) {
+        if options.parts.is_some() {
+            let words = format!("--part is not possible: {why}");
+            return Err(Error::new(ErrorKind::Usage, words));
+        }
+        notes.push(format!("saved as a whole (--whole): {why}"));
+        options.whole = true;
+    }
+    notes.extend(survey.advice());
+    if subject.live {
+        notes.push(
+            "it is mounted read-write: the copy may hold a torn state, and its manifest says so".into(),
+        );
+    }
+    let machine_name =
+        options.name.clone().or_else(|| (subject.kind != Kind::Image).then(|| options.host.clone()));
+    let disk_name = match subject.kind {
+        Kind::Image => {
+            Path::new(&subject.name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        }
+        _ => subject.name.clone(),
+    };
+    let base = names::base(machine_name.as_deref(), &disk_name);
+    let (plan, files) = place(&survey, &base, &options)?;
+    let disk_id = disk_id(subject, &survey)?;
+    let left_out = subject.source.size() - plan.bytes();
+    let Estimate { need, least } = estimate::estimate(&*subject.source, &plan, &options)?;
+    if least > room.free {
+        let words = format!(
+            "not enough room in {}: this needs about {need} bytes, {} are free",
+            dest.display(),
+            room.free
+        );
+        return Err(Error::new(ErrorKind::NoSpace, words));
+    }
+    Ok(SavePlan {
+        unfinished: unfinished(dest, &disk_id),
+        folder_name: format!("{base}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")),
+        dest: dest.to_owned(),
+        free: room.free,
+        backup_id: image::random_id()?,
+        survey,
+        base,
+        files,
+        left_out,
+        need,
+        notes,
+        options,
+        plan,
+        disk_id,
+    })
+}
+
+/// The destination: it must not lie on what is saved, nor in memory that ends with the session.
+fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<String>) -> Result<Room> {
+    let parent = match dest.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let there = if dest.exists() { dest } else { parent };
+    if !there.is_dir() {
+        let words = format!("no such folder: {}", there.display());
+        return Err(Error::new(ErrorKind::NotFound, words));
+    }
+    if dest.starts_with("/dev") || dest.starts_with("/proc") || dest.starts_with("/sys") {
+        let words = format!("{} is no place for a backup: it is in memory", dest.display());
+        return Err(Error::new(ErrorKind::Refused, words));
+    }
+    let below: Below = machine.below(there)?;
+    if let Some(place) = &subject.place
+        && below.instances.iter().any(|disk| disk.diskseq == place.disk.instance.diskseq)
+    {
+        let words = format!(
+            "{} lies on {} itself, the disk that is to be saved: choose a folder on another disk",
+            dest.display(),
+            place.disk.name
+        );
+        return Err(Error::new(ErrorKind::Refused, words));
+    }
+    if below.live_root {
+        let words = format!(
+            "{} is only memory: it is gone at the next start. Mount a disk and choose a folder on it",
+            dest.display()
+        );
+        return Err(Error::new(ErrorKind::Refused, words));
+    }
+    if below.memory {
+        notes.push(format!("{} is in memory: the backup is gone at the next start", dest.display()));
+    }
+    image::room(there)
+}
+
+/// What the destination's filesystem cannot do.
+fn limit_files(options: &mut SaveOptions, room: &Room, notes: &mut Vec<String>) -> Result<()> {
+    if options.split.is_some_and(|split| split < MIN_SPLIT) {
+        return Err(Error::new(ErrorKind::Usage, format!("--split must be at least {MIN_SPLIT} bytes")));
+    }
+    if let Some(most) = room.max_file
+        && options.split.is_none_or(|split| split > most)
+    {
+        options.split = Some(most);
+        notes.push(format!(
+            "{} keeps at most {most} bytes in a file: larger ones are split into .000, .001, ..",
+            room.filesystem
+        ));
+    }
+    if options.format == Encoding::Raw && !room.holes {
+        notes.push(format!("{} knows no holes: zeroes take their full size", room.filesystem));
+    }
+    Ok(())
+}
+
+/// Which region is kept in which file.
+fn place(survey: &Survey, base: &str, options: &SaveOptions) -> Result<(Plan, Vec<PlannedFile>)> {
+    let layout = &survey.layout;
+    let zst = options.format == Encoding::Zst;
+    if let Some(parts) = &options.parts {
+        let missing = parts.iter().find(|n| !layout.regions.iter().any(|r| r.role == Role::Partition(**n)));
+        if let Some(number) = missing {
+            let there: Vec<String> = layout
+                .regions
+                .iter()
+                .filter_map(|r| if let Role::Partition(n) = r.role { Some(n.to_string()) } else { None })
+                .collect();
+            let words = format!("no partition {number} to save; there are: {}", there.join(", "));
+            return Err(Error::new(ErrorKind::Usage, words));
+        }
+    }
+    let mut files: Vec<PlannedFile> = vec![];
+    let mut placed = vec![];
+    let whole = [Region { range: block::ByteRange::span(0, layout.size), role: Role::Whole }];
+    let regions = if options.whole { &whole[..] } else { &layout.regions[..] };
+    for region in regions {
+        let wanted = match (&options.parts, region.role) {
+            (Some(parts), Role::Partition(number)) => parts.contains(&number),
+            (Some(_), Role::Gap) => false,
+            _ => true,
+        };
+        if !wanted {
+            placed.push((*region, None));
+            continue;
+        }
+        let content = survey.regions.iter().find(|s| s.region == *region).and_then(|s| s.content.as_ref());
+        let word = content.map_or("img", |content| content.file_word());
+        let name = names::stored_file(base, region.role, word, zst);
+        let number = files.iter().position(|file| file.name == name).unwrap_or(files.len());
+        if number == files.len() {
+            let encoding = if region.role == Role::Preamble { Encoding::Raw } else { options.format };
+            files.push(PlannedFile { name, length: 0, encoding });
+        }
+        files[number].length += region.range.len();
+        placed.push((*region, Some(number)));
+    }
+    Ok((Plan::new(layout.size, placed)?, files))
+}
+
+/// The ten digits that `disks` prints; of an image file too, by its bytes.
+fn disk_id(subject: &Subject, survey: &Survey) -> Result<String> {
+    let identity = match &subject.place {
+        Some(place) => place.disk.identity.clone(),
+        None => device::Identity {
+            size: subject.source.size(),
+            sector: u32::try_from(survey.layout.sector.bytes()).unwrap_or(512),
+            ..device::Identity::default()
+        },
+    };
+    Ok(device::disk_id(&identity, &*subject.source)?.to_string())
+}
+
+fn unfinished(dest: &Path, disk_id: &str) -> Vec<PathBuf> {
+    let same = |listed: &crate::catalog::Listed| {
+        listed.state == crate::catalog::State::Unfinished
+            && listed.manifest.as_ref().is_some_and(|manifest| manifest.disk.id == disk_id)
+    };
+    let listed = crate::catalog::backups(dest).unwrap_or_default();
+    listed.into_iter().filter(same).map(|listed| listed.folder).collect()
+}

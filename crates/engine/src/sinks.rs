@@ -1,0 +1,150 @@
+//! The sinks that are not formats.
+
+use block::{Buf, Buffer, ByteRange, Encode, Extent, ExtentKind, ReadAt, Result, SectorSize, Sink, WriteAt};
+
+/// Nothing to encode.
+pub struct AsIs;
+
+impl Encode for AsIs {
+    type Out = ();
+
+    fn encode(&mut self, _: &Buffer) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes to a target. Bad becomes zeroes (the report tells); Absent leaves the old bytes, unless the
+/// source fills it.
+pub struct ToTarget<'a>(
+    /// What is written.
+    pub &'a dyn WriteAt,
+);
+
+impl Sink for ToTarget<'_> {
+    type Encoder = AsIs;
+    type Summary = ();
+
+    fn encoder(&self) -> AsIs {
+        AsIs
+    }
+
+    fn commit(&mut self, buffer: &Buffer, (): ()) -> Result<()> {
+        buffer.pieces().try_for_each(|(_, extent, bytes)| match extent.kind {
+            ExtentKind::Data => self.0.write_at(extent.range.start(), bytes),
+            ExtentKind::Zero | ExtentKind::Bad => self.0.write_zeroes(extent.range),
+            ExtentKind::Absent => Ok(()),
+        })
+    }
+
+    fn finish(self) -> Result<()> {
+        self.0.sync()
+    }
+}
+
+/// Lists where a reference differs from what is known. Differences are an answer, not an error.
+pub struct Check<'a> {
+    reference: &'a dyn ReadAt,
+    unit: u64,
+    differ: Vec<ByteRange>,
+}
+
+/// The parallel half of [`Check`].
+pub struct Compare<'a> {
+    reference: &'a dyn ReadAt,
+    unit: u64,
+    piece: Buf,
+}
+
+/// Bytes of the reference that are read at a time: a multiple of every sector size.
+const PIECE: usize = 1 << 20;
+
+impl<'a> Check<'a> {
+    /// Compares with `reference`, and names what differs in units of `unit` bytes (a sector).
+    pub fn against(reference: &'a dyn ReadAt, unit: SectorSize) -> Self {
+        Self { reference, unit: unit.bytes(), differ: vec![] }
+    }
+}
+
+/// Adds to a list in which neighbours are one range.
+fn append(list: &mut Vec<ByteRange>, range: ByteRange) {
+    match list.last_mut() {
+        Some(last) if last.end() == range.start() => *last = ByteRange::span(last.start(), range.end()),
+        _ => list.push(range),
+    }
+}
+
+impl Compare<'_> {
+    /// Where the reference's bytes are not these (none: zeroes), in whole units. At most [`PIECE`] bytes.
+    fn compare(&mut self, here: ByteRange, bytes: &[u8], differ: &mut Vec<ByteRange>) -> Result<()> {
+        self.piece.clear();
+        let Some(piece) = self.piece.grow(here.index(here.start()).end) else { return Ok(()) };
+        self.reference.read_at(here.start(), piece)?;
+        let same = |part: ByteRange| match bytes.get(part.index(here.start())) {
+            Some(bytes) => bytes == &piece[part.index(here.start())],
+            None => is_zero(&piece[part.index(here.start())]),
+        };
+        if same(here) {
+            return Ok(());
+        }
+        let mut left = here;
+        while !left.is_empty() {
+            let end = (left.start() / self.unit + 1) * self.unit;
+            let part = ByteRange::span(left.start(), end).intersect(here);
+            if !same(part) {
+                append(differ, part);
+            }
+            left = ByteRange::span(part.end(), here.end());
+        }
+        Ok(())
+    }
+}
+
+/// All bytes zero?
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    let zero = |word: &[u8; 64]| word.iter().fold(0, |all, byte| all | byte) == 0;
+    words.iter().all(zero) && rest.iter().all(|byte| *byte == 0)
+}
+
+impl Encode for Compare<'_> {
+    type Out = Vec<ByteRange>;
+
+    fn encode(&mut self, buffer: &Buffer) -> Result<Vec<ByteRange>> {
+        let mut differ = vec![];
+        // Of what is lost nothing is known, so nothing is compared.
+        for (_, Extent { range, kind }, bytes) in buffer.pieces().filter(|(_, e, _)| !e.kind.is_lost()) {
+            let mut left = range;
+            while !left.is_empty() {
+                let known = self.reference.extent_at(left.start())?;
+                let both_zero = kind == ExtentKind::Zero && known.kind == ExtentKind::Zero;
+                let most = if both_zero { known.range.len() } else { PIECE as u64 };
+                let here = ByteRange::span(left.start(), left.start().saturating_add(most)).intersect(left);
+                if !both_zero {
+                    let bytes = bytes.get(here.index(range.start())).unwrap_or(&[]);
+                    self.compare(here, bytes, &mut differ)?;
+                }
+                left = ByteRange::span(here.end(), left.end());
+            }
+        }
+        Ok(differ)
+    }
+}
+
+impl<'a> Sink for Check<'a> {
+    type Encoder = Compare<'a>;
+    /// Where it differs, in the order of the plan.
+    type Summary = Vec<ByteRange>;
+
+    fn encoder(&self) -> Compare<'a> {
+        Compare { reference: self.reference, unit: self.unit, piece: Buf::with_capacity(PIECE) }
+    }
+
+    fn commit(&mut self, _: &Buffer, differ: Vec<ByteRange>) -> Result<()> {
+        differ.into_iter().for_each(|range| append(&mut self.differ, range));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<ByteRange>> {
+        Ok(self.differ)
+    }
+}

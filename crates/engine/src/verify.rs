@@ -1,0 +1,373 @@
+//! Proves a backup intact, and compares one with a disk.
+
+use crate::context::{Context, UNIT};
+use crate::copy::{copy, copy_steps, stored_steps};
+use crate::open::Subject;
+use crate::plan::Plan;
+use crate::sinks::Check;
+use block::{Buffer, ByteRange, Encode, Error, ErrorKind, Result, SectorSize, Sink};
+use image::{Backup, Hex, Manifest, Store, Sums};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// File of the backup's folder.
+    pub file: String,
+    /// Region of the disk, in words: "partition 2".
+    pub region: Option<String>,
+    /// First and last sector of the disk that is not proved.
+    pub lba: Option<(u64, u64)>,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file)?;
+        if let Some(region) = &self.region {
+            write!(f, "{region}, ")?;
+        }
+        if let Some((first, last)) = self.lba {
+            write!(f, "LBA {first} to {last}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// What verify found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// All that is wrong. Empty: intact.
+    pub faults: Vec<Fault>,
+    /// SHA-256 of SHA256SUMS.
+    pub seal: String,
+    /// BASE of the backup.
+    pub name: String,
+    /// Files that were checked.
+    pub files: usize,
+    /// Bytes that were checked, as stored.
+    pub bytes: u64,
+    /// Bytes of the disk that could not be read when it was saved.
+    pub bad: u64,
+    /// Bytes of the disk that were left out.
+    pub absent: u64,
+}
+
+/// Most faults that are listed; a lost file has millions.
+const MAX_FAULTS: usize = 1000;
+
+/// Reads every file of the backup at `path` past the page cache and checks every digest. Damage is an
+/// answer, not an error; errors are what kept it from looking. `expect`: the seal that it must have.
+pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verified> {
+    let store = Store::open(path)?;
+    let mut found = Verified::default();
+    let sums_text = store.read_small(Sums::NAME, Sums::MAX)?;
+    found.seal = Hex::<32>(Sha256::digest(&sums_text).into()).to_string();
+    if expect.is_some_and(|seal| seal != found.seal) {
+        found.fault(Sums::NAME, format!("its seal is {}, not the one that was expected", found.seal));
+    }
+    let sums = match Sums::parse(&sums_text) {
+        Ok(sums) => sums,
+        Err(error) => {
+            found.fault(Sums::NAME, error.to_string());
+            Sums::default()
+        }
+    };
+    let present: BTreeMap<String, u64> = store.names()?.into_iter().collect();
+    for name in sums.names().filter(|name| !present.contains_key(*name)) {
+        found.fault(name, "is missing");
+    }
+    let listed: Vec<&str> = sums.names().collect();
+    if !listed.is_empty() {
+        let extra = present.keys().filter(|name| *name != Sums::NAME && !listed.contains(&name.as_str()));
+        extra.for_each(|name| found.fault(name, "does not belong to this backup"));
+    }
+    let all: u64 = present.values().sum();
+    ctx.expect(&[(all, UNIT)]);
+    ctx.phase("checking", all, UNIT);
+
+    let mut summed = BTreeMap::new();
+    match Backup::open(path) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
+        Err(error) => found.fault(error_file(&error), error.to_string()),
+        Ok(backup) => {
+            let manifest = backup.manifest();
+            found.name.clone_from(&manifest.name);
+            if let Some(totals) = &manifest.totals {
+                (found.bad, found.absent) = (totals.bad, totals.absent);
+            }
+            found.take(manifest, backup.check_structure());
+            for number in 0..manifest.files.len() {
+                let checked = check_stored(&backup, number, ctx)?;
+                found.take(manifest, checked.faults);
+                summed.extend(checked.sums);
+            }
+        }
+    }
+    for (name, size) in &present {
+        found.files += 1;
+        found.bytes += size;
+        let Some(want) = sums.get(name) else { continue };
+        let have = match summed.get(name) {
+            Some(sum) => *sum,
+            None => sum_file(&store, name, ctx)?,
+        };
+        let named = found.faults.iter().any(|fault| fault.file == *name);
+        if have != want && !named {
+            found.fault(name, "its bytes are not those that SHA256SUMS tells of");
+        }
+    }
+    Ok(found)
+}
+
+/// An error that names no file is about the manifest: it is read first.
+fn error_file(error: &Error) -> &'static str {
+    if error.to_string().contains(".idx") { "index" } else { image::MANIFEST }
+}
+
+impl Verified {
+    fn fault(&mut self, file: &str, what: impl Into<String>) {
+        let what = what.into();
+        self.faults.push(Fault { file: file.to_owned(), region: None, lba: None, what });
+    }
+
+    /// With the regions and sectors that the image's faults hit.
+    fn take(&mut self, manifest: &Manifest, faults: Vec<image::Fault>) {
+        for fault in faults {
+            let before = self.faults.len();
+            if before > MAX_FAULTS {
+                return;
+            }
+            if let Some((number, plain)) = fault.plain {
+                self.faults.extend(on_disk(manifest, number, plain).map(|(region, lba)| Fault {
+                    file: fault.file.clone(),
+                    region: Some(region),
+                    lba: Some(lba),
+                    what: fault.what.clone(),
+                }));
+            }
+            if self.faults.len() == before {
+                self.fault(&fault.file, fault.what);
+            }
+        }
+    }
+}
+
+/// Proves what restoring does not read anyway: the small files, the index, zero frames, seek tables. So
+/// that a backup with one wrong byte anywhere is not restored as if it were whole.
+pub fn check_rest(backup: &Backup, ctx: &Context) -> Result<()> {
+    let store = backup.store();
+    let corrupt =
+        |fault: &dyn fmt::Display| Error::new(ErrorKind::Corrupt, format!("the backup is damaged: {fault}"));
+    let sums = Sums::parse(&store.read_small(Sums::NAME, Sums::MAX)?)?;
+    let present: Vec<String> = store.names()?.into_iter().map(|(name, _)| name).collect();
+    if let Some(name) = sums.names().find(|name| !present.iter().any(|there| there == name)) {
+        return Err(corrupt(&format!("{name} is missing")));
+    }
+    let manifest = backup.manifest();
+    let stored =
+        |name: &str| manifest.files.iter().flat_map(|file| &file.parts).any(|part| part.name == name);
+    for name in present.iter().filter(|name| *name != Sums::NAME && !stored(name)) {
+        let want = sums.get(name).ok_or_else(|| corrupt(&format!("{name} does not belong to it")))?;
+        if sum_file(store, name, ctx)? != want {
+            return Err(corrupt(&format!("{name}: its bytes are not those that SHA256SUMS tells of")));
+        }
+    }
+    let mut faults = backup.check_structure();
+    for number in 0..manifest.files.len() {
+        ctx.check_cancel()?;
+        faults.extend(backup.check_unread(number)?);
+    }
+    match faults.first() {
+        None => Ok(()),
+        Some(fault) => Err(corrupt(&format!("{}: {}", fault.file, fault.what))),
+    }
+}
+
+/// The regions and sectors (first, last) in which plain bytes of a stored file lie.
+fn on_disk(
+    manifest: &Manifest,
+    number: usize,
+    plain: ByteRange,
+) -> impl Iterator<Item = (String, (u64, u64))> {
+    let sector = SectorSize::new(manifest.disk.sector_size).unwrap_or(SectorSize::B512);
+    manifest.regions.iter().filter_map(move |region| {
+        let (file, place) = region.plain()?;
+        let hit = plain.intersect(place);
+        if file != number || hit.is_empty() {
+            return None;
+        }
+        let disk = hit.moved(place.start(), region.start);
+        let last = sector.lba(disk.end() - 1);
+        Some((region.role().to_string(), (sector.lba(disk.start()).0, last.0)))
+    })
+}
+
+/// SHA-256 of a file as it is stored, read past the page cache.
+pub(crate) fn sum_file(store: &Store, name: &str, ctx: &Context) -> Result<Hex<32>> {
+    let file = store.open_read(name, true)?;
+    let mut sum = Sha256::new();
+    let mut memory = block::Buf::with_capacity(1 << 20);
+    let mut at = 0;
+    while at < file.size() {
+        ctx.check_cancel()?;
+        memory.clear();
+        let here = ByteRange::span(at, file.size().min(at + (1 << 20)));
+        let Some(bytes) = memory.grow(here.index(at).end) else { break };
+        file.read_at(at, bytes)?;
+        sum.update(&*bytes);
+        ctx.advance(here.len());
+        at = here.end();
+    }
+    Ok(Hex(sum.finalize().into()))
+}
+
+/// What a look at one stored file gives: from the same bytes, what is wrong and what SHA256SUMS says.
+pub(crate) struct Checked {
+    pub(crate) faults: Vec<image::Fault>,
+    /// Of each part.
+    pub(crate) sums: Vec<(String, Hex<32>)>,
+}
+
+/// Reads one stored file as it is stored, past the page cache: decodes and checks every frame on all
+/// workers, and sums its parts in order.
+pub(crate) fn check_stored(backup: &Backup, number: usize, ctx: &Context) -> Result<Checked> {
+    let source = match backup.stored(number, true) {
+        Ok(source) => source,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+            let file = backup.manifest().files[number].name.clone();
+            let fault = image::Fault { file, plain: None, what: error.to_string() };
+            return Ok(Checked { faults: vec![fault], sums: vec![] });
+        }
+        Err(error) => return Err(error),
+    };
+    let parts = backup.manifest().files[number].parts.iter().map(|part| (part.name.clone(), part.size));
+    let sink = CheckStored { backup, number, faults: vec![], sums: PartSums::new(parts) };
+    let pieces = backup.pieces(number, ctx.buffer as u64);
+    Ok(copy_steps(stored_steps(number, pieces), &*source, sink, ctx)?.summary)
+}
+
+/// Checks pieces of a stored file.
+struct CheckStored<'a> {
+    backup: &'a Backup,
+    number: usize,
+    faults: Vec<image::Fault>,
+    sums: PartSums,
+}
+
+/// Its parallel half.
+struct CheckPiece<'a> {
+    backup: &'a Backup,
+    number: usize,
+    scratch: image::Scratch,
+}
+
+impl Encode for CheckPiece<'_> {
+    type Out = Vec<image::Fault>;
+
+    fn encode(&mut self, buffer: &Buffer) -> Result<Vec<image::Fault>> {
+        self.backup.check(self.number, buffer.offset, &buffer.data, &mut self.scratch)
+    }
+}
+
+impl<'a> Sink for CheckStored<'a> {
+    type Encoder = CheckPiece<'a>;
+    type Summary = Checked;
+
+    fn encoder(&self) -> CheckPiece<'a> {
+        CheckPiece { backup: self.backup, number: self.number, scratch: image::Scratch::default() }
+    }
+
+    fn commit(&mut self, buffer: &Buffer, faults: Vec<image::Fault>) -> Result<()> {
+        self.sums.update(&buffer.data);
+        let room = MAX_FAULTS.saturating_sub(self.faults.len());
+        self.faults.extend(faults.into_iter().take(room));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Checked> {
+        Ok(Checked { faults: self.faults, sums: self.sums.finish() })
+    }
+}
+
+/// SHA-256 of the parts of a stored file, from its joined bytes in order.
+struct PartSums {
+    left: std::collections::VecDeque<(String, u64)>,
+    sum: Sha256,
+    done: Vec<(String, Hex<32>)>,
+}
+
+impl PartSums {
+    fn new(parts: impl Iterator<Item = (String, u64)>) -> Self {
+        Self { left: parts.collect(), sum: Sha256::new(), done: vec![] }
+    }
+
+    fn update(&mut self, mut bytes: &[u8]) {
+        while let Some((name, left)) = self.left.front_mut() {
+            let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
+            self.sum.update(now);
+            *left -= now.len() as u64;
+            bytes = later;
+            if *left > 0 {
+                return;
+            }
+            let sum = std::mem::take(&mut self.sum).finalize();
+            self.done.push((std::mem::take(name), Hex(sum.into())));
+            self.left.pop_front();
+        }
+    }
+
+    fn finish(self) -> Vec<(String, Hex<32>)> {
+        self.done
+    }
+}
+
+/// Where a backup and a disk differ.
+#[derive(Debug, Default)]
+pub struct Differences {
+    /// First and last sector of each run, ascending.
+    pub lba: Vec<(u64, u64)>,
+    /// Sectors in all.
+    pub sectors: u64,
+    /// Bytes of the backup that are bad or absent, and so were not compared.
+    pub not_compared: u64,
+    /// Bytes that the other one has more (or less, negative).
+    pub size: i128,
+}
+
+/// Compares a backup with a disk or image: every byte that the backup holds.
+pub fn against(backup: &Backup, reference: &Subject, ctx: &Context) -> Result<Differences> {
+    let plan = plan_of(backup.manifest())?;
+    let source = backup.disk()?;
+    let size = reference.source.size();
+    let both = plan.only(ByteRange::span(0, size));
+    ctx.expect(&[(both.bytes(), UNIT)]);
+    ctx.phase("comparing", both.bytes(), UNIT);
+    let sector = SectorSize::new(backup.manifest().disk.sector_size).unwrap_or(SectorSize::B512);
+    let report = copy(&both, &*source, Check::against(&*reference.source, sector), ctx)?;
+    let missing: u64 = report.missing.iter().map(|extent| extent.range.len()).sum();
+    let mut differ = report.summary;
+    differ.sort_unstable();
+    let lba: Vec<_> = differ.iter().map(|range| sectors(*range, sector)).collect();
+    Ok(Differences {
+        sectors: lba.iter().map(|(first, last)| last - first + 1).sum(),
+        lba,
+        not_compared: missing + (source.size() - plan.bytes()),
+        size: i128::from(size) - i128::from(source.size()),
+    })
+}
+
+/// First and last sector of a range that is not empty.
+pub(crate) fn sectors(range: ByteRange, sector: SectorSize) -> (u64, u64) {
+    (sector.lba(range.start()).0, sector.lba(range.end() - 1).0)
+}
+
+/// The plan that a backup was made by. What it left out is in no file.
+pub(crate) fn plan_of(manifest: &Manifest) -> Result<Plan> {
+    let region = |info: &image::RegionInfo| block::Region { range: info.range(), role: info.role() };
+    Plan::new(manifest.disk.size, manifest.regions.iter().map(|info| (region(info), info.file)))
+}
