@@ -1,0 +1,243 @@
+//! The command line: what can be typed, in clap's words.
+
+mod values;
+
+use crate::exit;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+pub use values::{Digest, Format, ProgressMode};
+
+/// Everything that was typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "selfsame",
+    version,
+    about = "Bit-for-bit copies of whole disks that anyone can open, check and restore",
+    after_help = "SOURCE is a disk (sda, /dev/sda), a backup's folder or an image file (./sda.img).\n\
+                  More about one command, with examples: selfsame help save",
+    after_long_help = exit::HELP,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// One row a verb. The hidden aliases are the words that people type too.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List the disks of this machine: who is who, what is on them, in use by whom
+    #[command(alias = "list", after_long_help = help("selfsame disks\nselfsame disks --json"))]
+    Disks(DisksArgs),
+    /// List the backups in a folder
+    #[command(after_long_help = help("selfsame backups /mnt/big"))]
+    Backups(BackupsArgs),
+    /// Show the layout, region by region, and what each one holds
+    #[command(after_long_help = help("selfsame show sda\nselfsame show ./cassandra.img --deep\n\
+                                      selfsame show /mnt/big/cassandra-sda-20261123T092500Z --json"))]
+    Show(ShowArgs),
+    /// Back up a disk, partition or image file into a new folder
+    #[command(aliases = ["backup", "image"],
+              after_long_help = help("selfsame save sda /mnt/big --name cassandra\n\
+                                      selfsame save sda /mnt/big --dry-run\n\
+                                      selfsame save sda /mnt/big --format raw --digest sha256,md5\n\
+                                      selfsame save ./old.img /mnt/big --split 4G"))]
+    Save(SaveArgs),
+    /// Prove a backup intact, or compare it with a disk
+    #[command(alias = "check",
+              after_long_help = help("selfsame verify /mnt/big/cassandra-sda-20261123T092500Z\n\
+                                      selfsame verify BACKUP --expect SEAL\nselfsame verify BACKUP --against sda"))]
+    Verify(VerifyArgs),
+    /// Write a backup to a disk or a new image file
+    #[command(aliases = ["write", "flash"],
+              after_long_help = help("selfsame restore BACKUP sdb\nselfsame restore BACKUP ./disk.img\n\
+                                      selfsame restore BACKUP sdb5 --part 5\n\
+                                      selfsame restore BACKUP sdb --yes --target-id 0123456789"))]
+    Restore(RestoreArgs),
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+/// Examples, then the exit codes.
+fn help(examples: &str) -> String {
+    let examples: Vec<_> = examples.lines().map(|line| format!("  {}", line.trim())).collect();
+    format!("Examples:\n{}\n\n{}", examples.join("\n"), exit::HELP)
+}
+
+/// `disks`.
+#[derive(Debug, Args)]
+pub struct DisksArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `backups`.
+#[derive(Debug, Args)]
+pub struct BackupsArgs {
+    /// The folder that holds backups
+    pub dir: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A disk, a backup's folder or an image file
+    pub source: String,
+    /// Read gaps and unrecognised regions whole, not only ends and samples
+    #[arg(long)]
+    pub deep: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a job reports.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct JobArgs {
+    /// Print one JSON document when it is over
+    #[arg(long)]
+    pub json: bool,
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub progress: ProgressMode,
+}
+
+/// `save`.
+#[derive(Debug, Args)]
+pub struct SaveArgs {
+    /// What to copy FROM: a disk, a partition, an LVM, md or dm volume, or an image file
+    pub source: String,
+    /// The folder in which the backup's own folder is made; itself made if its parent exists
+    pub dest: PathBuf,
+    /// The machine's name, for the folder and its files [default: the host's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How it is kept
+    #[arg(long, value_enum, default_value = "zst")]
+    pub format: Format,
+    /// One file of the whole disk instead of one for each partition
+    #[arg(long, conflicts_with = "part")]
+    pub whole: bool,
+    /// Of compression
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// More digests, of the whole disk and of each file
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
+    pub digest: Vec<Digest>,
+    /// Only these partitions and what makes the disk one
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    pub part: Option<Vec<u32>>,
+    /// No file larger than this: 4G, 700M
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub split: Option<u64>,
+    /// A note to keep with it
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Copy although it is mounted read-write: the copy may be torn
+    #[arg(long)]
+    pub live: bool,
+    /// Leave out reading back and checking what was stored
+    #[arg(long)]
+    pub no_check: bool,
+    /// Print the plan and the space needed, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Output.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The backup's folder
+    pub backup: PathBuf,
+    /// The seal that `save` printed: proves that it is this very backup
+    #[arg(long, value_name = "SEAL")]
+    pub expect: Option<String>,
+    /// Also say where a disk or image file differs from it
+    #[arg(long, value_name = "DISK|IMAGE")]
+    pub against: Option<String>,
+    /// Output.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup's folder, to copy FROM
+    pub backup: PathBuf,
+    /// The disk or new image file to write TO [default: the disk it came from, if it is here]
+    pub target: Option<String>,
+    /// Only this partition
+    #[arg(long, value_name = "N")]
+    pub part: Option<u32>,
+    /// Do not ask; needs --target-id
+    #[arg(long)]
+    pub yes: bool,
+    /// The ID of the disk to write to, as `selfsame disks` prints it
+    #[arg(long, value_name = "ID")]
+    pub target_id: Option<String>,
+    /// Overwrite an image file that exists
+    #[arg(long)]
+    pub force: bool,
+    /// Leave out reading back and comparing what was written
+    #[arg(long)]
+    pub no_check: bool,
+    /// On a larger disk, move the backup GPT to its end
+    #[arg(long)]
+    pub move_backup_gpt: bool,
+    /// Output.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// A folder that exists
+    pub dir: PathBuf,
+}
+
+impl Verb {
+    /// Does the answer go out as JSON?
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Disks(args) => args.json,
+            Self::Backups(args) => args.json,
+            Self::Show(args) => args.json,
+            Self::Save(args) => args.job.json,
+            Self::Verify(args) => args.job.json,
+            Self::Restore(args) => args.job.json,
+            Self::Man(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_words_that_people_type_work_too() {
+        for line in ["list", "backup a b", "image a b", "check x", "write x sdb", "flash x sdb"] {
+            let words = std::iter::once("selfsame").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+}

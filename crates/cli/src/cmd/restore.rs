@@ -1,0 +1,199 @@
+//! `restore`: writes a backup to a disk or to a new image file.
+
+use super::{Tools, job};
+use crate::args::RestoreArgs;
+use crate::confirm::{self, Given, Target};
+use crate::exit::Exit;
+use crate::ui::progress::Names;
+use crate::ui::text::{exact, size};
+use crate::ui::{json, say};
+use block::{Error, ErrorKind, Result};
+use device::{Monitor, Place};
+use engine::{Destination, RestoreOptions, RestorePlan, Restored};
+use image::{Backup, ImageFile};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The final document; docs/JSON.md.
+#[derive(Serialize)]
+struct Document<'a> {
+    result: &'static str,
+    target: &'a str,
+    bytes: u64,
+    bad: u64,
+    absent: u64,
+    differ: &'a [(u64, u64)],
+    notes: &'a [String],
+}
+
+/// Carries out `restore`.
+pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
+    job::folder(&args.backup)?;
+    let backup = Arc::new(Backup::open(&args.backup)?);
+    let destination = destination(args, &backup, tools)?;
+    let options =
+        RestoreOptions { part: args.part, check: !args.no_check, move_backup_gpt: args.move_backup_gpt };
+    let plan = engine::plan_restore(&backup, &destination, &tools.opener(), options)?;
+    let mut notes = plan.notes.clone();
+    notes.iter().for_each(|note| say(&format!("note: {note}")));
+    if !plan.refusals.is_empty() {
+        return Err(Error::new(ErrorKind::Refused, plan.refusals.join("; ")));
+    }
+    let (name, restored) = match &destination {
+        Destination::File(path) => {
+            let target = ImageFile::create(path, plan.need, args.force)?;
+            let restored = write(args, tools, &backup, &plan, &target, &path.display().to_string())?;
+            if restored.differ.is_empty() {
+                target.publish()?;
+            }
+            (path.display().to_string(), restored)
+        }
+        Destination::Device(place) => {
+            confirm(args, &backup, &plan, place)?;
+            let wanted = plan.wanted.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "no target"))?;
+            let target = match tools.monitor.claim(wanted)? {
+                Ok(target) => target,
+                Err(refusals) => {
+                    let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+                    return Err(Error::new(ErrorKind::Refused, all.join("; ")));
+                }
+            };
+            let name = place.path.display().to_string();
+            let restored = write(args, tools, &backup, &plan, &target, &name)
+                .inspect_err(|_| say(&format!("{name} is no disk now: what makes it one was not written")))?;
+            if args.part.is_none()
+                && let Err(why) = target.reread_table()
+            {
+                notes.push(format!(
+                    "the kernel did not read the new table ({why}): unplug the disk and plug it in again"
+                ));
+            }
+            (name, restored)
+        }
+    };
+    finish(args, &name, &restored, &notes)
+}
+
+/// Proves what is not read anyway, then writes.
+fn write(
+    args: &RestoreArgs,
+    tools: &Tools,
+    backup: &Backup,
+    plan: &RestorePlan,
+    target: &dyn block::WriteAt,
+    name: &str,
+) -> Result<Restored> {
+    let names =
+        Names { source: args.backup.display().to_string(), sink: name.to_owned(), ..Names::default() };
+    job::run(tools, args.job, names, backup.manifest().grid, |ctx| {
+        engine::check_rest(backup, ctx)?;
+        engine::restore(plan, target, ctx)
+    })
+}
+
+/// What TARGET names: a device, or a new image file, which has a slash in its name.
+fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Destination> {
+    let Some(word) = &args.target else {
+        let found = engine::propose_target(backup, &tools.machine)?;
+        return match <[Place; 1]>::try_from(found) {
+            Ok([place]) => Ok(Destination::Device(Box::new(place))),
+            Err(none) if none.is_empty() => Err(Error::new(
+                ErrorKind::NotFound,
+                "the disk that this backup came from is not here: name the disk or the new image file (./NAME) to write to",
+            )),
+            Err(several) => {
+                let names: Vec<String> = several.iter().map(Place::name).collect();
+                let words =
+                    format!("several disks may be the one it came from: {}: name one", names.join(", "));
+                Err(Error::new(ErrorKind::Refused, words))
+            }
+        };
+    };
+    match tools.machine.find(word) {
+        Ok(place) => Ok(Destination::Device(Box::new(place))),
+        Err(no_device) if word.starts_with("/dev/") => Err(no_device.with_kind(ErrorKind::Refused)),
+        Err(no_device) if !word.contains('/') => {
+            Err(no_device.context(format!("for a new image file write ./{word}")))
+        }
+        Err(_) => Ok(Destination::File(PathBuf::from(word))),
+    }
+}
+
+/// Shows what would be written and what would be lost, and asks.
+fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, place: &Place) -> Result<()> {
+    let wanted = plan.wanted.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "no target"))?;
+    let identity = place.identity();
+    let manifest = backup.manifest();
+    let mut shown = vec![
+        format!("copy FROM {}: {}, {}", args.backup.display(), manifest.name, size(manifest.disk.size)),
+        format!(
+            "write TO  {}: {} {}, serial {}, {}, ID {}",
+            place.path.display(),
+            identity.transport,
+            identity.model,
+            if identity.serial.is_empty() { "-" } else { &identity.serial },
+            exact(place.size()),
+            wanted.id
+        ),
+    ];
+    if let Some(holds) = &plan.holds {
+        shown.push(if plan.blank {
+            "It is blank.".to_owned()
+        } else {
+            "It holds now, and all of it will be lost:".to_owned()
+        });
+        for surveyed in &holds.regions {
+            if let Some(content) = &surveyed.content {
+                shown.push(format!(
+                    "  {}: {}, {}",
+                    surveyed.region.role,
+                    size(surveyed.region.range.len()),
+                    content.sentence()
+                ));
+            }
+        }
+    }
+    if plan.swapped {
+        shown.push("The backup is of a BLANK disk and this disk is not blank: are they swapped?".to_owned());
+    }
+    let target = Target { id: wanted.id.to_string(), serial: identity.serial, blank: plan.blank };
+    confirm::confirm(
+        &shown.join("\n"),
+        &target,
+        Given { yes: args.yes, target_id: args.target_id.as_deref() },
+    )
+}
+
+fn finish(args: &RestoreArgs, name: &str, restored: &Restored, notes: &[String]) -> Result<Exit> {
+    let exit = match restored {
+        restored if !restored.differ.is_empty() => Exit::Mismatch,
+        restored if restored.bad > 0 => Exit::Losses,
+        _ => Exit::Done,
+    };
+    let document = Document {
+        result: json::result(exit),
+        target: name,
+        bytes: restored.bytes,
+        bad: restored.bad,
+        absent: restored.absent,
+        differ: &restored.differ,
+        notes,
+    };
+    let mut lines = vec![format!("{name}: {} written", exact(restored.bytes))];
+    for (first, last) in restored.differ.iter().take(20) {
+        lines.push(format!("LBA {first} to {last} do not read back as they were written"));
+    }
+    if restored.bad > 0 {
+        lines.push(format!("{} are bad in the backup and are zeroes now", exact(restored.bad)));
+    }
+    if restored.absent > 0 {
+        lines.push(format!("{} are not in the backup and are zeroes now", exact(restored.absent)));
+    }
+    let next = match (exit, args.no_check) {
+        (Exit::Mismatch, _) => "The target is not to be trusted: try another one",
+        (_, true) => "It was not read back",
+        _ => "It was read back and is the same",
+    };
+    job::end(args.job, exit, &document, &lines.join("\n"), next)
+}

@@ -1,0 +1,163 @@
+//! `save`: backs up a disk.
+
+use super::{Tools, job};
+use crate::args::{Digest, Format, SaveArgs};
+use crate::exit::Exit;
+use crate::ui::text::{count, exact, percent, size};
+use crate::ui::{json, progress::Names, say};
+use block::Result;
+use engine::{Algorithm, OpenOptions, SaveOptions, SavePlan, Saved, Subject};
+use serde::Serialize;
+
+/// The final document; docs/JSON.md.
+#[derive(Serialize)]
+struct Document<'a> {
+    result: &'static str,
+    folder: String,
+    seal: &'a str,
+    name: &'a str,
+    size: u64,
+    stored: u64,
+    missing: u64,
+    notes: &'a [String],
+}
+
+/// What `--dry-run` prints; docs/JSON.md.
+#[derive(Serialize)]
+struct DryRun<'a> {
+    result: &'static str,
+    folder: String,
+    size: u64,
+    files: Vec<DryFile<'a>>,
+    left_out: u64,
+    need: u64,
+    free: u64,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct DryFile<'a> {
+    name: &'a str,
+    length: u64,
+}
+
+/// Carries out `save`.
+pub fn run(args: &SaveArgs, tools: &Tools) -> Result<Exit> {
+    let subject = tools.opener().open(&args.source, OpenOptions { live: args.live, exclusive: true })?;
+    let options = options(args);
+    if args.name.is_none() && subject.kind != engine::Kind::Image {
+        say(&format!("named after this machine: {}; --name gives another name", options.host));
+    }
+    let plan = engine::plan_save(&subject, &tools.machine, &args.dest, options)?;
+    plan.notes.iter().for_each(|note| say(&format!("note: {note}")));
+    for part in &plan.unfinished {
+        say(&format!(
+            "note: an unfinished backup of this disk is in {}; delete it if it is not needed",
+            part.display()
+        ));
+    }
+    if args.dry_run {
+        return dry_run(args, &subject, &plan);
+    }
+    let names = Names {
+        source: subject.path.display().to_string(),
+        sink: args.dest.display().to_string(),
+        dest: Some(args.dest.clone()),
+        regions: plan
+            .survey
+            .regions
+            .iter()
+            .map(|r| (r.region.range.len(), r.region.role.to_string()))
+            .collect(),
+    };
+    let notes = plan.notes.clone();
+    let saved = job::run(tools, args.job, names, plan.grid(), |ctx| engine::save(&subject, plan, ctx))?;
+    finish(args, &saved, &notes)
+}
+
+fn options(args: &SaveArgs) -> SaveOptions {
+    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    SaveOptions {
+        name: args.name.clone(),
+        format: match args.format {
+            Format::Zst => image::Encoding::Zst,
+            Format::Raw => image::Encoding::Raw,
+        },
+        whole: args.whole,
+        level: args.level,
+        digests: args
+            .digest
+            .iter()
+            .map(|digest| match digest {
+                Digest::Sha256 => Algorithm::Sha256,
+                Digest::Sha1 => Algorithm::Sha1,
+                Digest::Md5 => Algorithm::Md5,
+                Digest::Blake3 => Algorithm::Blake3,
+            })
+            .collect(),
+        parts: args.part.clone(),
+        split: args.split,
+        note: args.note.clone(),
+        check: !args.no_check,
+        command_line: std::env::args().collect::<Vec<_>>().join(" "),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        owner: id("SUDO_UID").zip(id("SUDO_GID")),
+    }
+}
+
+fn dry_run(args: &SaveArgs, subject: &Subject, plan: &SavePlan) -> Result<Exit> {
+    let folder = plan.dest.join(&plan.folder_name).display().to_string();
+    let document = DryRun {
+        result: "dry run",
+        folder: folder.clone(),
+        size: subject.source.size(),
+        files: plan.files.iter().map(|file| DryFile { name: &file.name, length: file.length }).collect(),
+        left_out: plan.left_out,
+        need: plan.need,
+        free: plan.free,
+        notes: &plan.notes,
+    };
+    let mut lines = vec![format!("would make {folder}")];
+    lines.extend(plan.files.iter().map(|file| format!("  {:<40} of {}", file.name, exact(file.length))));
+    if plan.left_out > 0 {
+        lines.push(format!("left out: {}", exact(plan.left_out)));
+    }
+    lines.push(format!("needs about {}; {} are free", exact(plan.need), exact(plan.free)));
+    match args.job.json {
+        true => json::answer(&document)?,
+        false => crate::ui::answer(&lines.join("\n"))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn finish(args: &SaveArgs, saved: &Saved, notes: &[String]) -> Result<Exit> {
+    let manifest = &saved.manifest;
+    let folder = saved.folder.display().to_string();
+    let document = Document {
+        result: json::result(if saved.missing > 0 { Exit::Losses } else { Exit::Done }),
+        folder: folder.clone(),
+        seal: &saved.seal,
+        name: &manifest.name,
+        size: manifest.disk.size,
+        stored: saved.stored,
+        missing: saved.missing,
+        notes,
+    };
+    let files = count(manifest.files.len() as u64, "stored file");
+    let answer = format!(
+        "{folder}\n{} kept in {} ({}), {files}\nseal {}",
+        exact(manifest.disk.size),
+        size(saved.stored),
+        percent(saved.stored, manifest.disk.size),
+        saved.seal
+    );
+    let (exit, next) = match (saved.missing, args.no_check) {
+        (0, false) => (
+            Exit::Done,
+            format!("It was read back and is intact. Keep the seal: selfsame verify {folder} --expect SEAL"),
+        ),
+        (0, true) => (Exit::Done, format!("It was not read back. To check it: selfsame verify {folder}")),
+        (bytes, _) => (Exit::Losses, format!("{} could not be read", exact(bytes))),
+    };
+    job::end(args.job, exit, &document, &answer, &next)
+}

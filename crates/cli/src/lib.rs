@@ -1,0 +1,8 @@
+//! The terminal: arguments, what is printed, exit codes. The verbs themselves are the engine's.
+
+pub mod args;
+pub mod cmd;
+pub mod confirm;
+pub mod exit;
+pub mod signals;
+pub mod ui;
