@@ -3,7 +3,7 @@
 # times what zstd -1 makes of the data.
 test=sparse64
 . "$(dirname "$0")/lib.sh"
-needs sparse64 time zstd openssl || exit 0
+needs sparse64 qemu-img time zstd openssl || exit 0
 [ -x /usr/bin/time ] || { echo "SKIPPED: sparse64: needs /usr/bin/time"; exit 0; }
 available=$(df --output=avail -B 1M "$scratch" | tail -n 1)
 [ "$available" -ge 6144 ] || { echo "SKIPPED: sparse64: needs 6 GiB of space in $scratch"; exit 0; }
@@ -50,5 +50,6 @@ echo "stored $stored bytes, zstd -1 of the data $reference: $((stored * 1000 / r
 bounded verify "$SELFSAME" verify "$backup" --progress=none
 bounded restore "$SELFSAME" restore "$backup" "$scratch/restored.img" --progress=none
 [ "$(stat -c %b "$scratch/restored.img")" -le $(($(stat -c %b "$disk") * 11 / 10)) ] || fail "the restored image is not sparse"
-same "$disk" "$scratch/restored.img"
+# cmp would read 64 GiB of holes twice.
+qemu-img compare -q -f raw -F raw "$disk" "$scratch/restored.img" || fail "the restored image differs"
 passed sparse64
