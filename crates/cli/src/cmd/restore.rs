@@ -143,6 +143,9 @@ fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, place: &Plac
         } else {
             "It holds now, and all of it will be lost:".to_owned()
         });
+        if !plan.blank && holds.regions.iter().all(|surveyed| surveyed.content.is_none()) {
+            shown.push("  nothing that is recognised, but bytes that are not zero".to_owned());
+        }
         for surveyed in &holds.regions {
             if let Some(content) = &surveyed.content {
                 shown.push(format!(
