@@ -307,13 +307,6 @@ pub fn restore(plan: &RestorePlan, target: &dyn WriteAt, ctx: &Context) -> Resul
     Ok(restored)
 }
 
-impl RestorePlan {
-    /// Bytes of the new image file.
-    pub fn size(&self) -> u64 {
-        self.need
-    }
-}
-
 /// The disks of this machine that a backup may have come from: by serial or WWN, and size.
 pub fn propose_target(backup: &Backup, machine: &Machine) -> Result<Vec<Place>> {
     let was = &backup.manifest().disk;

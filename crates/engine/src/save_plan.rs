@@ -80,25 +80,13 @@ pub struct SavePlan {
     pub(crate) disk_id: String,
 }
 
-/// The smallest grid, and the most frames that a file may have (FORMAT 3.1).
-const MIN_GRID: u64 = 128 << 10;
-const MAX_FRAMES: u64 = 1 << 24;
 /// Bytes under which `--split` makes no sense: every frame fits.
 pub(crate) const MIN_SPLIT: u64 = 1 << 20;
-
-/// The grid of a disk of `size` bytes (FORMAT 3.1).
-pub(crate) fn grid(size: u64) -> u64 {
-    let mut grid = MIN_GRID;
-    while size / grid > MAX_FRAMES {
-        grid *= 2;
-    }
-    grid
-}
 
 impl SavePlan {
     /// Where frames begin, in bytes.
     pub fn grid(&self) -> u64 {
-        grid(self.survey.layout.size)
+        image::grid_for(self.survey.layout.size)
     }
 }
 

@@ -81,7 +81,7 @@ impl Compare<'_> {
         self.reference.read_at(here.start(), piece)?;
         let same = |part: ByteRange| match bytes.get(part.index(here.start())) {
             Some(bytes) => bytes == &piece[part.index(here.start())],
-            None => is_zero(&piece[part.index(here.start())]),
+            None => image::is_zero(&piece[part.index(here.start())]),
         };
         if same(here) {
             return Ok(());
@@ -97,13 +97,6 @@ impl Compare<'_> {
         }
         Ok(())
     }
-}
-
-/// All bytes zero?
-fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<64>();
-    let zero = |word: &[u8; 64]| word.iter().fold(0, |all, byte| all | byte) == 0;
-    words.iter().all(zero) && rest.iter().all(|byte| *byte == 0)
 }
 
 impl Encode for Compare<'_> {

@@ -1,6 +1,6 @@
 //! What is on a disk: its layout, and what each region of it holds.
 
-use block::{ByteRange, ErrorKind, Extent, ReadAt, Region, Result, Role, SectorSize, Slice, Source};
+use block::{ByteRange, ErrorKind, Region, Result, Role, SectorSize, Slice, Source};
 use disk::probe::{self, Content, StateKind};
 use disk::sample::{self, Filled};
 use std::sync::Arc;
@@ -115,18 +115,5 @@ impl Survey {
     pub fn is_blank(&self) -> bool {
         matches!(self.layout.table, disk::Table::None)
             && self.regions.iter().all(|r| r.content.is_none() && r.filled.as_ref().is_none_or(|f| f.zero))
-    }
-
-    /// The bytes that are known to be zero without reading.
-    pub fn known_zero(source: &dyn ReadAt) -> Result<u64> {
-        let (mut at, mut zero) = (0, 0);
-        while at < source.size() {
-            let Extent { range, kind } = source.extent_at(at)?;
-            if kind == block::ExtentKind::Zero {
-                zero += range.len();
-            }
-            at = range.end();
-        }
-        Ok(zero)
     }
 }

@@ -189,7 +189,7 @@ pub fn zeroes(len: u64) -> impl Iterator<Item = &'static [u8]> {
 }
 
 /// Are all of them zero?
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+pub fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<64>();
     words.iter().all(|word| word.iter().fold(0, |all, byte| all | byte) == 0)
         && rest.iter().all(|byte| *byte == 0)

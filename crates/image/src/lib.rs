@@ -33,7 +33,7 @@ mod writer;
 pub use appender::Appender;
 pub use backup::{Backup, Fault};
 pub use encoder::{Encoded, FrameEncoder};
-pub use frame::{Compressor, Decompressor, Sort, encode_stored, encode_zero, zeroes};
+pub use frame::{Compressor, Decompressor, Sort, encode_stored, encode_zero, is_zero, zeroes};
 pub use hex::Hex;
 pub use image_file::ImageFile;
 pub use index::Index;
