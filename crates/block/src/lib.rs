@@ -25,7 +25,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind, ExtentMap};
 pub use fill::FillAbsent;
 pub use range::{ByteRange, Lba, SectorSize};
-pub use read::{ReadAt, Source};
+pub use read::{ReadAt, Source, extents};
 pub use region::{Region, Role};
 pub use sink::{Buffer, Encode, Sink};
 pub use slice::Slice;

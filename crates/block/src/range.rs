@@ -74,6 +74,16 @@ impl ByteRange {
         [Self::span(self.start, self.end.min(hole.start)), Self::span(self.start.max(hole.end), self.end)]
     }
 
+    /// It, cut into pieces of `most` bytes (not 0); only the last one may be shorter.
+    pub fn pieces(self, most: u64) -> impl Iterator<Item = Self> {
+        let mut at = self.start;
+        std::iter::from_fn(move || {
+            let piece = Self::span(at, self.end.min(at.saturating_add(most.max(1))));
+            at = piece.end;
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+
     /// Its place in a buffer whose first byte is `base`. `base` must not lie behind its start.
     pub fn index(self, base: u64) -> std::ops::Range<usize> {
         to_index(self.start - base)..to_index(self.end - base)
@@ -157,6 +167,16 @@ mod tests {
         assert_eq!(SectorSize::B4096.range(Lba(u64::MAX), 1), None);
         assert_eq!(SectorSize::B512.range(Lba(63), 2), ByteRange::new(32256, 1024));
         assert_eq!([0, 511, 513, 1 << 17].map(SectorSize::new), [None; 4]);
+    }
+
+    #[test]
+    fn pieces_are_all_of_it() {
+        let cut =
+            |range: ByteRange, most| range.pieces(most).map(|p| (p.start(), p.end())).collect::<Vec<_>>();
+        assert_eq!(cut(ByteRange::span(5, 12), 3), [(5, 8), (8, 11), (11, 12)]);
+        assert_eq!(cut(ByteRange::span(5, 5), 3), []);
+        let last = ByteRange::span(u64::MAX - 2, u64::MAX);
+        assert_eq!(cut(last, u64::MAX), [(u64::MAX - 2, u64::MAX)]);
     }
 
     #[test]

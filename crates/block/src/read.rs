@@ -1,6 +1,6 @@
 //! The one way to read anything.
 
-use crate::{ByteRange, Extent, ExtentKind, Result};
+use crate::{ByteRange, Error, ErrorKind, Extent, ExtentKind, Result};
 use std::sync::Arc;
 
 /// A random-access source: a device, a backup, a partition, a file in a filesystem.
@@ -35,3 +35,25 @@ pub trait ReadAt: Send + Sync {
 
 /// How sources are passed on: shared, so that wrappers need neither lifetimes nor type parameters.
 pub type Source = Arc<dyn ReadAt>;
+
+/// What is known of `range` without reading: its extents, ascending, without a gap. Lazy, because an image
+/// may have millions; ends after the first error. Here alone is checked that a source keeps the contract of
+/// [`ReadAt::extent_at`]: one that does not would let a loop stand still or forget bytes.
+pub fn extents(source: &dyn ReadAt, range: ByteRange) -> impl Iterator<Item = Result<Extent>> + '_ {
+    let mut left = range;
+    std::iter::from_fn(move || {
+        if left.is_empty() {
+            return None;
+        }
+        let extent = source.extent_at(left.start()).and_then(|known| {
+            if known.range.start() != left.start() || known.range.is_empty() {
+                let words = "a source breaks the contract of extent_at";
+                return Err(Error::new(ErrorKind::Bug, words).with_range(known.range));
+            }
+            Ok(Extent { range: known.range.intersect(left), ..known })
+        });
+        let end = extent.as_ref().map_or(left.end(), |extent| extent.range.end());
+        left = ByteRange::span(end, left.end());
+        Some(extent)
+    })
+}

@@ -1,6 +1,6 @@
 //! What is on the disk, where each part is kept, and which of it is visited in what order. Data.
 
-use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Region, Result, Role};
+use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Region, Result, Role, extents};
 
 /// A region and the stored file that keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,38 +125,36 @@ impl Plan {
     /// All extents to move, cut so that buffers of `cell` bytes lie on the grid of their file. Lazy.
     pub fn steps<'a>(&'a self, source: &'a dyn ReadAt, cell: u64) -> impl Iterator<Item = Result<Step>> + 'a {
         self.visits.iter().flat_map(move |visit| {
-            let mut known = Extent { range: ByteRange::span(0, 0), kind: ExtentKind::Data };
-            let mut left = *visit;
+            let mut known = extents(source, *visit);
+            let mut left = Extent { range: ByteRange::span(0, 0), kind: ExtentKind::Data };
             std::iter::from_fn(move || {
-                if left.is_empty() {
-                    return None;
+                if left.range.is_empty() {
+                    left = match known.next()? {
+                        Ok(extent) => extent,
+                        Err(error) => return Some(Err(error)),
+                    };
                 }
-                let step = self.step(source, cell, left, &mut known);
-                let end = step.as_ref().map_or(left.end(), |step| step.extent.range.end());
-                left = ByteRange::span(end, left.end());
+                let step = self.step(cell, left, visit.end());
+                let end = step.as_ref().map_or(left.range.end(), |step| step.extent.range.end());
+                left.range = ByteRange::span(end, left.range.end());
                 Some(step)
             })
         })
     }
 
-    fn step(&self, source: &dyn ReadAt, cell: u64, left: ByteRange, known: &mut Extent) -> Result<Step> {
-        let at = left.start();
-        if known.range.end() <= at {
-            *known = source.extent_at(at)?; // once per extent, not per buffer: it may be dear
-            if known.range.start() != at || known.range.is_empty() {
-                let words = "a source breaks the contract of extent_at"; // checked here, once
-                return Err(Error::new(ErrorKind::Bug, words).with_range(known.range));
-            }
-        }
+    /// The first step of what is `left` of an extent, in a visit that goes on to `visit_end`.
+    fn step(&self, cell: u64, left: Extent, visit_end: u64) -> Result<Step> {
+        let Extent { range, kind } = left;
+        let at = range.start();
         let placed = &self.regions[self.regions.partition_point(|placed| placed.region.range.end() <= at)];
         let (Some(file), region) = (placed.file, placed.region.range) else {
-            return Err(Error::new(ErrorKind::Bug, "a visit to a region that is left out").with_range(left));
+            return Err(Error::new(ErrorKind::Bug, "a visit to a region that is left out").with_range(range));
         };
         let offset = placed.offset + at - region.start();
-        let mut run = ByteRange::span(at, known.range.end()).intersect(left).intersect(region).len();
+        let mut run = range.len();
         let to_edge = cell - offset % cell;
         let to_end = self.files[file] - offset;
-        let no_bytes = matches!(known.kind, ExtentKind::Zero | ExtentKind::Absent);
+        let no_bytes = matches!(kind, ExtentKind::Zero | ExtentKind::Absent);
         if no_bytes && to_edge == cell && run > cell && run < to_end {
             run -= run % cell; // whole cells in one step, however many
         } else if !(no_bytes && to_edge == cell && run == to_end) {
@@ -164,8 +162,8 @@ impl Plan {
         }
         // Only the gathered file's buffers wait while other files are read.
         let alone = self.files[file] == region.len();
-        let ends = run >= to_edge || run == to_end || alone && at + run == left.end();
-        let extent = Extent { range: ByteRange::span(at, at + run), kind: known.kind };
+        let ends = run >= to_edge || run == to_end || alone && at + run == visit_end;
+        let extent = Extent { range: ByteRange::span(at, at + run), kind };
         Ok(Step { file, offset, extent, ends })
     }
 }

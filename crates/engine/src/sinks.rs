@@ -1,6 +1,8 @@
 //! The sinks that are not formats.
 
-use block::{Buf, Buffer, ByteRange, Encode, Extent, ExtentKind, ReadAt, Result, SectorSize, Sink, WriteAt};
+use block::{
+    Buf, Buffer, ByteRange, Encode, Extent, ExtentKind, ReadAt, Result, SectorSize, Sink, WriteAt, extents,
+};
 
 /// Nothing to encode.
 pub struct AsIs;
@@ -106,17 +108,15 @@ impl Encode for Compare<'_> {
         let mut differ = vec![];
         // Of what is lost nothing is known, so nothing is compared.
         for (_, Extent { range, kind }, bytes) in buffer.pieces().filter(|(_, e, _)| !e.kind.is_lost()) {
-            let mut left = range;
-            while !left.is_empty() {
-                let known = self.reference.extent_at(left.start())?;
-                let both_zero = kind == ExtentKind::Zero && known.kind == ExtentKind::Zero;
-                let most = if both_zero { known.range.len() } else { PIECE as u64 };
-                let here = ByteRange::span(left.start(), left.start().saturating_add(most)).intersect(left);
-                if !both_zero {
+            for known in extents(self.reference, range) {
+                let known = known?;
+                if kind == ExtentKind::Zero && known.kind == ExtentKind::Zero {
+                    continue;
+                }
+                for here in known.range.pieces(PIECE as u64) {
                     let bytes = bytes.get(here.index(range.start())).unwrap_or(&[]);
                     self.compare(here, bytes, &mut differ)?;
                 }
-                left = ByteRange::span(here.end(), left.end());
             }
         }
         Ok(differ)

@@ -212,16 +212,13 @@ pub(crate) fn sum_file(store: &Store, name: &str, ctx: &Context) -> Result<Hex<3
     let file = store.open_read(name, true)?;
     let mut sum = Sha256::new();
     let mut memory = block::Buf::with_capacity(1 << 20);
-    let mut at = 0;
-    while at < file.size() {
+    for here in ByteRange::span(0, file.size()).pieces(1 << 20) {
         ctx.check_cancel()?;
         memory.clear();
-        let here = ByteRange::span(at, file.size().min(at + (1 << 20)));
-        let Some(bytes) = memory.grow(here.index(at).end) else { break };
-        file.read_at(at, bytes)?;
+        let Some(bytes) = memory.grow(here.index(here.start()).end) else { break };
+        file.read_at(here.start(), bytes)?;
         sum.update(&*bytes);
         ctx.advance(here.len());
-        at = here.end();
     }
     Ok(Hex(sum.finalize().into()))
 }

@@ -258,15 +258,12 @@ impl Backup {
         let mut bytes = vec![];
         let zero = |frame: &Result<Frame>| frame.as_ref().map_or(true, |frame| frame.sort == Sort::Zero);
         let mut check = |range: ByteRange| -> Result<()> {
-            let mut at = range.start();
-            while at < range.end() {
-                let here = ByteRange::span(at, range.end().min(at + UNREAD));
-                bytes.resize(here.index(at).end, 0);
-                stored.read_at(at, &mut bytes)?;
-                faults.extend(self.check(number, at, &bytes, &mut scratch)?);
-                at = here.end();
-            }
-            Ok(())
+            range.pieces(UNREAD).try_for_each(|here| {
+                bytes.resize(here.index(here.start()).end, 0);
+                stored.read_at(here.start(), &mut bytes)?;
+                faults.extend(self.check(number, here.start(), &bytes, &mut scratch)?);
+                Ok(())
+            })
         };
         for frame in self.index.frames_from(file, 0).filter(zero) {
             check(frame?.stored)?;
