@@ -2,9 +2,10 @@
 
 use crate::appender::write_error;
 use crate::folder::{exists, open_folder, rename_new, sync_folder};
+use crate::store::regular_size;
 use crate::stored_file::read_exact;
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, WriteAt};
-use rustix::fs::{self, Advice, AtFlags, FallocateFlags, Mode, OFlags, SeekFrom};
+use rustix::fs::{self, Advice, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io::{self, Errno};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -27,7 +28,8 @@ pub struct ImageFile {
 
 impl ImageFile {
     /// Of `size` bytes. Fails with [`ErrorKind::Refused`] under /dev, and without `force` if `path`
-    /// exists already; with it a regular file there is replaced when this one is published.
+    /// or `PATH.part` exists already; with it a regular file there is replaced when this one is published,
+    /// and a `PATH.part` that nobody is writing at once.
     pub fn create(path: &Path, size: u64, force: bool) -> Result<Self> {
         let refused = |what: &str| Err(Error::new(ErrorKind::Refused, format!("{}: {what}", path.display())));
         let Some(name) = path.file_name() else {
@@ -53,18 +55,32 @@ impl ImageFile {
         }
         let mut part = name.to_owned();
         part.push(".part");
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file =
-            fs::openat(&folder, &part, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| match errno {
-                Errno::EXIST => Error::new(
-                    ErrorKind::Refused,
-                    format!(
-                        "{}.part already exists: another restore, or one that was cut off",
-                        path.display()
-                    ),
-                ),
-                errno => failed(errno),
-            })?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match fs::openat(
+            &folder,
+            &part,
+            flags | OFlags::CREATE | OFlags::EXCL,
+            Mode::RUSR | Mode::WUSR,
+        ) {
+            Err(Errno::EXIST) if force => {
+                let file = fs::openat(&folder, &part, flags, Mode::empty()).map_err(failed)?;
+                if regular_size(&fs::fstat(&file).map_err(failed)?).is_none() {
+                    return refused(".part is no regular file");
+                }
+                file
+            }
+            Err(Errno::EXIST) => {
+                return refused(".part already exists, of a restore that was cut off; --force replaces it");
+            }
+            opened => opened.map_err(failed)?,
+        };
+        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return refused(".part is being written by another restore"),
+            // Where there are no locks, O_EXCL has to do.
+            Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        fs::ftruncate(&file, 0).map_err(failed)?;
         let path = parent.join(name);
         let image = Self { file, folder, path, part, size, force, published: false };
         fs::ftruncate(&image.file, size).map_err(|errno| image.failed(errno))?;
@@ -92,13 +108,8 @@ impl ImageFile {
     /// For filesystems without holes.
     fn put_zeroes(&self, range: ByteRange) -> Result<()> {
         let zeroes = vec![0; ZEROES];
-        let mut left = range;
-        while !left.is_empty() {
-            let piece = left.intersect(ByteRange::span(left.start(), left.start() + ZEROES as u64));
-            self.write_at(piece.start(), &zeroes[piece.index(piece.start())])?;
-            left = ByteRange::span(piece.end(), left.end());
-        }
-        Ok(())
+        let mut pieces = range.pieces(ZEROES as u64);
+        pieces.try_for_each(|piece| self.write_at(piece.start(), &zeroes[piece.index(piece.start())]))
     }
 
     /// Where the next data or hole begins at or behind `offset`.
@@ -233,6 +244,21 @@ mod tests {
         assert_eq!(kind(ImageFile::create(&path, 2, false)), ErrorKind::Refused);
         ImageFile::create(&path, 2, true).unwrap().publish().unwrap();
         assert_eq!(path.metadata().unwrap().len(), 2);
+
+        let part = dir.path().join("a.part");
+        std::os::unix::fs::symlink("nowhere", &part).unwrap();
+        assert!(ImageFile::create(&path, 3, true).is_err(), "a link is not followed");
+        std::fs::remove_file(&part).unwrap();
+        let other = ImageFile::create(&path, 3, true).unwrap();
+        assert_eq!(kind(ImageFile::create(&path, 3, true)), ErrorKind::Refused, "it is being written");
+        other.write_at(0, b"old").unwrap();
+        let left = dir.path().join("left");
+        std::fs::rename(&part, &left).unwrap();
+        drop(other);
+        std::fs::rename(&left, &part).unwrap();
+        assert_eq!(kind(ImageFile::create(&path, 3, false)), ErrorKind::Refused);
+        ImageFile::create(&path, 3, true).unwrap().publish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [0; 3], "nothing of the old one is left");
 
         let late = ImageFile::create(&dir.path().join("b"), 1, false).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("b")).unwrap();

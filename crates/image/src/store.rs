@@ -224,7 +224,7 @@ pub fn peek(folder: &Path) -> Result<Manifest> {
 }
 
 /// Size of a regular file; `None` for all else.
-fn regular_size(found: &fs::Stat) -> Option<u64> {
+pub(crate) fn regular_size(found: &fs::Stat) -> Option<u64> {
     (FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
         .then(|| u64::try_from(found.st_size).ok())?
 }
