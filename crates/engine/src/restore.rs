@@ -51,8 +51,11 @@ pub struct RestorePlan {
     pub blank: bool,
     /// The backup is of a blank disk and the target is not blank: are they swapped?
     pub swapped: bool,
+    backup: Arc<Backup>,
     source: Source,
     plan: Plan,
+    /// What does not come from the backup as it is, ascending.
+    patched: Vec<ByteRange>,
     /// The sectors that make the target what it will be, ascending.
     last: Vec<ByteRange>,
     sector: SectorSize,
@@ -87,7 +90,7 @@ pub fn plan_restore(
     let sector = SectorSize::new(manifest.disk.sector_size).unwrap_or(SectorSize::B512);
     let disk = backup.disk()?;
     let region = options.part.map(|number| partition(backup, number)).transpose()?;
-    let (mut notes, mut refusals) = (vec![], vec![]);
+    let (mut notes, mut refusals, mut patched) = (vec![], vec![], vec![]);
     let mut plan = plan_of(manifest)?;
     let mut source: Source = Arc::new(FillAbsent(Arc::clone(&disk)));
     let mut need = disk.size();
@@ -108,7 +111,10 @@ pub fn plan_restore(
             source = Arc::new(Slice::new(source, range)?);
             need = range.len();
             window = ByteRange::span(0, need);
-            plan = Plan::whole(need)?;
+            // Under the number of its stored file, if it begins where that does: then digests prove it.
+            let file = region.file.filter(|_| region.plain().is_some_and(|(_, plain)| plain.start() == 0));
+            let whole = block::Region { range: window, role: Role::Whole };
+            plan = Plan::new(need, [(whole, Some(file.unwrap_or(manifest.files.len())))])?;
         }
     }
     let mut last = ends(window);
@@ -128,6 +134,9 @@ pub fn plan_restore(
         if options.part.is_none() && have > need {
             if options.move_backup_gpt {
                 let moved = disk::gpt_moved(&*disk, sector, have)?;
+                let range =
+                    |(start, bytes): &(u64, Vec<u8>)| ByteRange::span(*start, start + bytes.len() as u64);
+                patched.extend(moved.iter().map(range));
                 (source, plan) = crate::relocate::larger(source, &plan, have, moved)?;
                 need = have;
                 last = ends(ByteRange::span(0, have));
@@ -157,8 +166,10 @@ pub fn plan_restore(
         swapped: blank_backup && !blank,
         blank,
         holds: target.map(|(_, held)| held.survey),
+        backup: Arc::clone(backup),
         source,
         plan,
+        patched,
         last,
         sector,
         check: options.check,
@@ -299,8 +310,8 @@ pub fn restore(plan: &RestorePlan, target: &dyn WriteAt, ctx: &Context) -> Resul
     }
     if plan.check {
         ctx.phase("reading back", check, UNIT / 2);
-        let report = copy(&plan.plan, source, Check::against(target, plan.sector), ctx)?;
-        let mut differ = report.summary;
+        let same = Check::against(source, plan.sector).proved_by(&plan.backup, &plan.patched);
+        let mut differ = copy(&plan.plan, target, same, ctx)?.summary;
         differ.sort_unstable();
         restored.differ = differ.into_iter().map(|range| sectors(range, plan.sector)).collect();
     }

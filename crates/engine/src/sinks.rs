@@ -3,6 +3,7 @@
 use block::{
     Buf, Buffer, ByteRange, Encode, Extent, ExtentKind, ReadAt, Result, SectorSize, Sink, WriteAt, extents,
 };
+use image::Backup;
 
 /// Nothing to encode.
 pub struct AsIs;
@@ -43,17 +44,19 @@ impl Sink for ToTarget<'_> {
     }
 }
 
-/// Lists where a reference differs from what is known. Differences are an answer, not an error.
+/// Lists where what is copied differs from a reference. Differences are an answer, not an error.
+#[derive(Clone)]
 pub struct Check<'a> {
     reference: &'a dyn ReadAt,
     unit: u64,
+    proof: Option<&'a Backup>,
+    patched: &'a [ByteRange],
     differ: Vec<ByteRange>,
 }
 
 /// The parallel half of [`Check`].
 pub struct Compare<'a> {
-    reference: &'a dyn ReadAt,
-    unit: u64,
+    check: Check<'a>,
     piece: Buf,
 }
 
@@ -61,9 +64,28 @@ pub struct Compare<'a> {
 const PIECE: usize = 1 << 20;
 
 impl<'a> Check<'a> {
-    /// Compares with `reference`, and names what differs in units of `unit` bytes (a sector).
+    /// Compares with `reference`, and names what differs in units of `unit` bytes (a sector). What the
+    /// reference does not have is not compared.
     pub fn against(reference: &'a dyn ReadAt, unit: SectorSize) -> Self {
-        Self { reference, unit: unit.bytes(), differ: vec![] }
+        Self { reference, unit: unit.bytes(), proof: None, patched: &[], differ: vec![] }
+    }
+
+    /// The reference is this backup, by the same stored files, but for the `patched` ranges of the disk.
+    /// So its digests tell what is the same, and it is decoded only where something differs.
+    #[must_use]
+    pub fn proved_by(self, backup: &'a Backup, patched: &'a [ByteRange]) -> Self {
+        Self { proof: Some(backup), patched, ..self }
+    }
+
+    /// Do the digests say that all of it is the same?
+    fn proves(&self, buffer: &Buffer) -> Result<bool> {
+        let patched = |extent: &Extent| self.patched.iter().any(|range| range.overlaps(extent.range));
+        match self.proof {
+            Some(backup) if !buffer.is_run() && !buffer.extents.iter().any(patched) => {
+                backup.holds(buffer.file, buffer.offset, &buffer.data)
+            }
+            _ => Ok(false),
+        }
     }
 }
 
@@ -80,7 +102,7 @@ impl Compare<'_> {
     fn compare(&mut self, here: ByteRange, bytes: &[u8], differ: &mut Vec<ByteRange>) -> Result<()> {
         self.piece.clear();
         let Some(piece) = self.piece.grow(here.index(here.start()).end) else { return Ok(()) };
-        self.reference.read_at(here.start(), piece)?;
+        self.check.reference.read_at(here.start(), piece)?;
         let same = |part: ByteRange| match bytes.get(part.index(here.start())) {
             Some(bytes) => bytes == &piece[part.index(here.start())],
             None => image::is_zero(&piece[part.index(here.start())]),
@@ -90,7 +112,7 @@ impl Compare<'_> {
         }
         let mut left = here;
         while !left.is_empty() {
-            let end = (left.start() / self.unit + 1) * self.unit;
+            let end = (left.start() / self.check.unit + 1) * self.check.unit;
             let part = ByteRange::span(left.start(), end).intersect(here);
             if !same(part) {
                 append(differ, part);
@@ -106,11 +128,15 @@ impl Encode for Compare<'_> {
 
     fn encode(&mut self, buffer: &Buffer) -> Result<Vec<ByteRange>> {
         let mut differ = vec![];
-        // Of what is lost nothing is known, so nothing is compared.
+        if self.check.proves(buffer)? {
+            return Ok(differ);
+        }
+        // Of what is lost on either side nothing is known, so nothing is compared.
         for (_, Extent { range, kind }, bytes) in buffer.pieces().filter(|(_, e, _)| !e.kind.is_lost()) {
-            for known in extents(self.reference, range) {
+            for known in extents(self.check.reference, range) {
                 let known = known?;
-                if kind == ExtentKind::Zero && known.kind == ExtentKind::Zero {
+                let both_zero = kind == ExtentKind::Zero && known.kind == ExtentKind::Zero;
+                if both_zero || known.kind.is_lost() {
                     continue;
                 }
                 for here in known.range.pieces(PIECE as u64) {
@@ -129,7 +155,7 @@ impl<'a> Sink for Check<'a> {
     type Summary = Vec<ByteRange>;
 
     fn encoder(&self) -> Compare<'a> {
-        Compare { reference: self.reference, unit: self.unit, piece: Buf::with_capacity(PIECE) }
+        Compare { check: self.clone(), piece: Buf::with_capacity(PIECE) }
     }
 
     fn commit(&mut self, _: &Buffer, differ: Vec<ByteRange>) -> Result<()> {

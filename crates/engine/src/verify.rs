@@ -336,7 +336,8 @@ pub struct Differences {
     pub size: i128,
 }
 
-/// Compares a backup with a disk or image: every byte that the backup holds.
+/// Compares a backup with a disk or image: every byte that the backup holds. Where its digests say the same,
+/// the backup itself is not read.
 pub fn against(backup: &Backup, reference: &Subject, ctx: &Context) -> Result<Differences> {
     let plan = plan_of(backup.manifest())?;
     let source = backup.disk()?;
@@ -344,16 +345,16 @@ pub fn against(backup: &Backup, reference: &Subject, ctx: &Context) -> Result<Di
     let both = plan.only(ByteRange::span(0, size));
     ctx.expect(&[(both.bytes(), UNIT)]);
     ctx.phase("comparing", both.bytes(), UNIT);
-    let sector = SectorSize::new(backup.manifest().disk.sector_size).unwrap_or(SectorSize::B512);
-    let report = copy(&both, &*source, Check::against(&*reference.source, sector), ctx)?;
-    let missing: u64 = report.missing.iter().map(|extent| extent.range.len()).sum();
-    let mut differ = report.summary;
+    let manifest = backup.manifest();
+    let sector = SectorSize::new(manifest.disk.sector_size).unwrap_or(SectorSize::B512);
+    let check = Check::against(&*source, sector).proved_by(backup, &[]);
+    let mut differ = copy(&both, &*reference.source, check, ctx)?.summary;
     differ.sort_unstable();
     let lba: Vec<_> = differ.iter().map(|range| sectors(*range, sector)).collect();
     Ok(Differences {
         sectors: lba.iter().map(|(first, last)| last - first + 1).sum(),
         lba,
-        not_compared: missing + (source.size() - plan.bytes()),
+        not_compared: manifest.totals.map_or(0, |totals| totals.bad + totals.absent),
         size: i128::from(size) - i128::from(source.size()),
     })
 }

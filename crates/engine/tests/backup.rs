@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use block::{ByteRange, ErrorKind, Extent, ExtentKind, Region, Role};
-use engine::{Context, OnError, Plan, copy};
+use block::{ByteRange, ErrorKind, Extent, ExtentKind, Region, Role, SectorSize};
+use engine::{Check, Context, OnError, Plan, copy};
 use image::*;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -214,6 +214,47 @@ proptest! {
     }
 
     /// Whether zeroes were read or known, the stored files are the same.
+    #[test]
+    fn digests_find_what_comparing_bytes_finds(
+        case in case(),
+        flips in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        patched in any::<prop::sample::Index>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let backup = save(&case, folder.path(), true);
+        let mut bytes = case.bytes.clone();
+        let lost = |at: u64| case.bad.iter().any(|bad| bad.contains(at));
+        let mut want: Vec<u64> = flips.iter().map(|flip| flip.index(bytes.len()) as u64).collect();
+        want.retain(|at| !lost(*at));
+        want.sort_unstable();
+        want.dedup();
+        want.iter().for_each(|at| bytes[usize::try_from(*at).unwrap()] ^= 0x10);
+        let mut want: Vec<u64> = want.into_iter().map(|at| at / 512).collect();
+        want.dedup();
+        // A hole of this disk may lie where the backup has data.
+        let zero = |range: &ByteRange| bytes[range.index(0)].iter().all(|byte| *byte == 0);
+        let holes = case.holes.iter().copied().filter(zero).collect();
+        let size = bytes.len() as u64;
+        let disk = Memory::new(bytes).with(|disk| disk.holes = holes);
+        let mut ctx = Context::new(GRID, |_| {});
+        ctx.buffer = 512 << 10;
+        let source = backup.disk().unwrap();
+        let plan = Plan::new(size, regions(&case)).unwrap();
+        let check = Check::against(&*source, SectorSize::B512).proved_by(&backup, &[]);
+        let differ = copy(&plan, &disk, check, &ctx).unwrap().summary;
+        let found: Vec<u64> = differ.iter().flat_map(|range| range.start() / 512..range.end().div_ceil(512)).collect();
+        prop_assert_eq!(&found, &want);
+
+        // Where the reference is another than the backup, its digests prove nothing.
+        let patch = patched.index(case.bytes.len()) / 512 * 512;
+        let mut bytes = case.bytes.clone();
+        bytes[patch] ^= 1;
+        let patch = ByteRange::new(patch as u64, 512).unwrap();
+        let (reference, patches) = (Memory::new(bytes), [patch]);
+        let check = Check::against(&reference, SectorSize::B512).proved_by(&backup, &patches);
+        prop_assert_eq!(copy(&plan, &Memory::new(case.bytes), check, &ctx).unwrap().summary, vec![patch]);
+    }
+
     #[test]
     fn equal_disks_give_equal_files(case in case()) {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -4,7 +4,7 @@ use crate::frame::{self, Sort};
 use crate::index::Index;
 use crate::page::Frame;
 use crate::reader::{Scratch, StoredFile, decode};
-use crate::{Encoding, FileInfo, Hex, MANIFEST, MAX_MANIFEST, Manifest, Store, Sums, seek_table};
+use crate::{Encoding, FileInfo, Hex, MANIFEST, MAX_MANIFEST, Manifest, Store, Sums, seek_table, value};
 use block::{ByteRange, Concat, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Slice, Source};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -247,6 +247,32 @@ impl Backup {
             }
         }
         Ok(faults)
+    }
+
+    /// Does the index say that these are the plain bytes of a stored file from `offset` on? Nothing is read
+    /// but the index. `false` also for what it cannot decide: pieces of data frames, files that it has not.
+    pub fn holds(&self, number: usize, offset: u64, plain: &[u8]) -> Result<bool> {
+        let Ok((info, file)) = self.info(number) else { return Ok(false) };
+        let want = ByteRange::span(offset, offset.saturating_add(plain.len() as u64));
+        let mut at = offset;
+        for frame in self.index.frames_from(file, offset) {
+            let frame = frame?;
+            let here = frame.plain.intersect(want);
+            if here.is_empty() {
+                break;
+            }
+            let bytes = &plain[here.index(offset)];
+            let same = match frame.digest {
+                _ if frame.sort == Sort::Zero => frame::is_zero(bytes),
+                Some(digest) if here == frame.plain => value(bytes, here.start(), info.length) == digest,
+                _ => false,
+            };
+            if !same {
+                return Ok(false);
+            }
+            at = here.end();
+        }
+        Ok(at == want.end())
     }
 
     /// Checks what reading a stored file by its extents never touches: its zero frames and seek table.
