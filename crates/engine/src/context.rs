@@ -14,12 +14,12 @@ pub enum OnError {
     Mark,
 }
 
-/// Which side of the pipeline is meant.
+/// An end of the job, or of the pipeline in one of its phases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// What is read.
     Source,
-    /// What is written, or compared with.
+    /// What is written.
     Sink,
 }
 
@@ -32,6 +32,8 @@ pub enum Event {
         title: String,
         /// Bytes it moves in all.
         bytes: u64,
+        /// What it reads: a check at the end reads what was written.
+        reads: Side,
     },
     /// A sentence about what was found or decided.
     Note(String),
@@ -136,11 +138,11 @@ impl Context {
         self.total.store(total, Relaxed);
     }
 
-    /// A phase begins; each byte of it has this weight.
-    pub(crate) fn phase(&self, title: &str, bytes: u64, weight: u64) {
+    /// A phase begins that reads this end of the job; each byte of it has this weight.
+    pub(crate) fn phase(&self, title: &str, reads: Side, bytes: u64, weight: u64) {
         self.weight.store(weight, Relaxed);
         self.moved.store(0, Relaxed);
-        self.say(Event::Phase { title: title.to_owned(), bytes });
+        self.say(Event::Phase { title: title.to_owned(), bytes, reads });
     }
 
     /// `bytes` more of this phase are done.
@@ -227,10 +229,10 @@ mod tests {
     fn the_check_is_inside_the_hundred_per_cent() {
         let ctx = Context::new(128 << 10, |_| {});
         ctx.expect(&[(100, UNIT), (100, UNIT / 4)]);
-        ctx.phase("reading", 100, UNIT);
+        ctx.phase("reading", Side::Source, 100, UNIT);
         ctx.advance(100);
         assert!((ctx.fraction() - 0.8).abs() < 1e-9);
-        ctx.phase("checking", 100, UNIT / 4);
+        ctx.phase("checking", Side::Sink, 100, UNIT / 4);
         ctx.advance(100);
         assert!((ctx.fraction() - 1.0).abs() < 1e-9);
     }

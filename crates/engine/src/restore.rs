@@ -1,6 +1,6 @@
 //! Writes a backup back: what makes it a disk goes first to zero and comes last, then all is read back.
 
-use crate::context::{Context, UNIT};
+use crate::context::{Context, Side, UNIT};
 use crate::copy::copy;
 use crate::open::{OpenOptions, Opener, Subject};
 use crate::plan::Plan;
@@ -294,7 +294,7 @@ pub fn restore(plan: &RestorePlan, target: &dyn WriteAt, ctx: &Context) -> Resul
     let bytes = plan.plan.bytes();
     let check = if plan.check { bytes } else { 0 };
     ctx.expect(&[(bytes, UNIT), (check, UNIT / 2)]);
-    ctx.phase("writing", bytes, UNIT);
+    ctx.phase("writing", Side::Source, bytes, UNIT);
     plan.last.iter().try_for_each(|range| target.write_zeroes(*range))?;
     target.sync()?;
     let kept: Vec<ByteRange> =
@@ -309,7 +309,7 @@ pub fn restore(plan: &RestorePlan, target: &dyn WriteAt, ctx: &Context) -> Resul
         restored.absent += lost(ExtentKind::Absent).sum::<u64>();
     }
     if plan.check {
-        ctx.phase("reading back", check, UNIT / 2);
+        ctx.phase("reading back", Side::Sink, check, UNIT / 2);
         let same = Check::against(source, plan.sector).proved_by(&plan.backup, &plan.patched);
         let mut differ = copy(&plan.plan, target, same, ctx)?.summary;
         differ.sort_unstable();

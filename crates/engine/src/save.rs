@@ -1,6 +1,6 @@
 //! Backs up a disk: survey, plan, copy into frames, read back, sum, rename.
 
-use crate::context::{Context, UNIT};
+use crate::context::{Context, Side, UNIT};
 use crate::copy::{Report, copy};
 use crate::digest::{Algorithm, Hashed, HashedFiles};
 use crate::open::Subject;
@@ -42,7 +42,7 @@ pub fn save(subject: &Subject, plan: SavePlan, ctx: &Context) -> Result<Saved> {
     let bytes = plan.plan.bytes();
     let check = if plan.options.check { bytes } else { 0 };
     ctx.expect(&[(bytes, UNIT), (check, CHECK_WEIGHT)]);
-    ctx.phase("reading", bytes, UNIT);
+    ctx.phase("reading", Side::Source, bytes, UNIT);
 
     let (report, digests, file_digests) = read_disk(subject, &plan, &manifest, store, ctx)
         .map_err(|error| name_sectors(error, plan.survey.layout.sector))?;
@@ -128,7 +128,7 @@ fn read_disk(
 
 /// Reads all stored files back past the page cache: SHA-256 of each part, and every digest compared.
 fn read_back(backup: &Backup, bytes: u64, ctx: &Context) -> Result<Vec<(String, Hex<32>)>> {
-    ctx.phase("checking", bytes, CHECK_WEIGHT);
+    ctx.phase("checking", Side::Sink, bytes, CHECK_WEIGHT);
     let mut sums = vec![];
     for number in 0..backup.manifest().files.len() {
         let checked = check_stored(backup, number, ctx)?;

@@ -1,6 +1,6 @@
 //! Proves a backup intact, and compares one with a disk.
 
-use crate::context::{Context, UNIT};
+use crate::context::{Context, Side, UNIT};
 use crate::copy::{copy, copy_steps, stored_steps};
 use crate::open::Subject;
 use crate::plan::Plan;
@@ -88,7 +88,7 @@ pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verifi
     }
     let all: u64 = present.values().sum();
     ctx.expect(&[(all, UNIT)]);
-    ctx.phase("checking", all, UNIT);
+    ctx.phase("checking", Side::Source, all, UNIT);
 
     let mut summed = BTreeMap::new();
     match Backup::open(path) {
@@ -344,7 +344,7 @@ pub fn against(backup: &Backup, reference: &Subject, ctx: &Context) -> Result<Di
     let size = reference.source.size();
     let both = plan.only(ByteRange::span(0, size));
     ctx.expect(&[(both.bytes(), UNIT)]);
-    ctx.phase("comparing", both.bytes(), UNIT);
+    ctx.phase("comparing", Side::Source, both.bytes(), UNIT);
     let manifest = backup.manifest();
     let sector = SectorSize::new(manifest.disk.sector_size).unwrap_or(SectorSize::B512);
     let check = Check::against(&*source, sector).proved_by(backup, &[]);

@@ -52,13 +52,13 @@ pub fn run(args: &VerifyArgs, tools: &Tools) -> Result<Exit> {
     let grid = job::grid(&args.backup);
     let names = Names { source: args.backup.display().to_string(), ..Names::default() };
     let expect = args.expect.as_deref();
-    let found =
-        job::run(tools, args.job, names.clone(), grid, |ctx| engine::verify(&args.backup, expect, ctx))?;
+    let found = job::run(tools, args.job, names, grid, |ctx| engine::verify(&args.backup, expect, ctx))?;
     let intact = found.faults.is_empty();
     let differences = match &args.against {
         Some(word) if intact => {
             let reference = tools.opener().open(word, OpenOptions { live: true, exclusive: false })?;
             let backup = image::Backup::open(&args.backup)?;
+            let names = Names { source: reference.path.display().to_string(), ..Names::default() };
             Some(job::run(tools, args.job, names, grid, |ctx| engine::against(&backup, &reference, ctx))?)
         }
         _ => None,

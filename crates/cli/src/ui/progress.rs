@@ -158,6 +158,7 @@ struct View {
     names: Names,
     phase: String,
     of: u64,
+    reads: Side,
     phase_began: Option<Duration>,
     rates: Rates,
     samples: u32,
@@ -185,6 +186,7 @@ impl View {
             names,
             phase: String::new(),
             of: 0,
+            reads: Side::Source,
             phase_began: None,
             rates: Rates::default(),
             samples: 0,
@@ -195,8 +197,8 @@ impl View {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Phase { title, bytes } => {
-                (self.phase, self.of, self.phase_began) = (title, bytes, None);
+            Event::Phase { title, bytes, reads } => {
+                (self.phase, self.of, self.reads, self.phase_began) = (title, bytes, reads, None);
                 self.rates = Rates::default();
             }
             Event::Note(words) => self.message("note", &words),
@@ -270,9 +272,11 @@ impl View {
             if let Some(time) = still.filter(|_| !*said) {
                 *said = true;
                 let time = count(time.as_secs(), "second");
-                let words = match side {
-                    Side::Source => format!("nothing was read from {} for {time}", self.names.source),
-                    Side::Sink => format!("nothing could be written to {} for {time}", self.names.sink),
+                let (source, sink) = (&self.names.source, &self.names.sink);
+                let words = match (side, self.reads) {
+                    (Side::Source, Side::Source) => format!("nothing was read from {source} for {time}"),
+                    (Side::Source, Side::Sink) => format!("nothing was read from {sink} for {time}"),
+                    (Side::Sink, _) => format!("nothing could be written to {sink} for {time}"),
                 };
                 self.message("warning", &words);
             } else {
