@@ -1,9 +1,30 @@
-//! What a drive keeps apart from the bytes of its disk, as far as sysfs tells: a copy of the disk does
-//! not have it.
+//! What a drive keeps apart from the bytes of its disk, as far as sysfs and the drive tell: a copy of the
+//! disk does not have it.
 
-use crate::Machine;
+use crate::handle::{Handle, open};
 use crate::machine::{names, text};
+use crate::sys::sg;
+use crate::{Disk, Machine, ata};
+use block::{ReadAt, Result};
+use rustix::fs::OFlags;
 use std::fs;
+
+/// What a drive hides. Whole sentences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// One for each thing that it hides.
+    pub known: Vec<String>,
+    /// One for each thing that it may hide: what, and why it could not be asked.
+    pub unknown: Vec<String>,
+}
+
+fn ask_drive(disk: &Disk) -> Result<Hidden> {
+    let opening =
+        |error: rustix::io::Errno| block::Error::io(error.into(), format!("opening {}", disk.path.display()));
+    let handle = Handle::new(open(&disk.path, OFlags::RDONLY).map_err(opening)?, &disk.path)?;
+    handle.must_be(disk.instance)?;
+    Ok(ata::hidden(&|command, data| sg::read(handle.fd(), command, data), handle.size()))
+}
 
 /// What follows the name of an SD card or eMMC in those of its other areas (`mmcblk0boot1`).
 const AREAS: [(&str, &str); 2] = [("boot", "boot area"), ("gp", "general purpose area")];
@@ -12,6 +33,31 @@ const AREAS: [(&str, &str); 2] = [("boot", "boot area"), ("gp", "general purpose
 const RPMB_UNIT: u64 = 128 << 10;
 
 impl Machine {
+    /// What the drive of a disk hides. Sends read-only commands to it if it may be an ATA drive.
+    pub(crate) fn ask_hidden(&self, disk: &Disk) -> Hidden {
+        let known = disk.hidden.clone();
+        if !self.may_be_ata(disk) {
+            return Hidden { known, unknown: Vec::new() };
+        }
+        match ask_drive(disk) {
+            Ok(asked) => Hidden { known: [known, asked.known].concat(), unknown: asked.unknown },
+            Err(error) => Hidden { known, unknown: vec![format!("HPA and DCO: not known, {error}")] },
+        }
+    }
+
+    /// Is it an ATA drive, or may there be one in the USB case? A USB stick has none, and most of them say
+    /// that their medium comes out.
+    fn may_be_ata(&self, disk: &Disk) -> bool {
+        let vendor = || text(self.block(&disk.name).join("device/vendor"));
+        match disk.identity.transport.as_str() {
+            "ata" => true,
+            "usb" => !disk.removable,
+            // SAT-4, INQUIRY: the vendor of an ATA drive behind a SAS controller.
+            "scsi" => vendor().as_deref() == Some("ATA"),
+            _ => false,
+        }
+    }
+
     /// One sentence for each thing that belongs to the drive of the disk `name`, but not to the disk.
     pub(crate) fn hidden(&self, name: &str, transport: &str) -> Vec<String> {
         match transport {

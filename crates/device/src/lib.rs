@@ -9,6 +9,7 @@
 
 #![deny(unsafe_code)]
 
+mod ata;
 mod below;
 mod facts;
 mod file;
@@ -34,6 +35,7 @@ pub use file::FileSource;
 pub use find::Place;
 pub use guard::{Facts, Refusal, Wanted, judge};
 pub use handle::Handle;
+pub use hidden::Hidden;
 pub use id::{DiskId, Identity, Instance, disk_id};
 pub use list::{Disk, DiskKind, Partition};
 pub use machine::Machine;

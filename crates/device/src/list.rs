@@ -43,7 +43,8 @@ pub struct Disk {
     pub backing: Option<String>,
     /// In the order of their numbers, as the kernel sees them.
     pub partitions: Vec<Partition>,
-    /// What the drive keeps apart from these bytes, one sentence each.
+    /// What the drive keeps apart from these bytes as sysfs tells, one sentence each. The drive itself
+    /// may tell more: [`Monitor::hidden`](crate::Monitor::hidden).
     pub hidden: Vec<String>,
 }
 

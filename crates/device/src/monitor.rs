@@ -2,8 +2,8 @@
 
 use crate::machine::number;
 use crate::{
-    DeviceSource, Facts, Handle, Identity, Instance, Machine, Opened, Refusal, SourceOptions, Target, Usage,
-    Wanted, disk_id,
+    DeviceSource, Facts, Handle, Hidden, Identity, Instance, Machine, Opened, Refusal, SourceOptions, Target,
+    Usage, Wanted, disk_id,
 };
 use block::{Error, ErrorKind, Result, Source};
 use std::fs;
@@ -17,6 +17,9 @@ pub trait Monitor: Send + Sync {
     /// [`ErrorKind::Gone`] if it is not there (yet), and with [`ErrorKind::Refused`] if two disks answer
     /// to this identity, or if it is in use.
     fn reopen(&self, same: &Identity) -> Result<Source>;
+
+    /// What the drive of the whole disk that was shown hides. Where that cannot be asked it says so.
+    fn hidden(&self, shown: Instance) -> Hidden;
 
     /// Claims a target; or all reasons not to. Fails as [`Target::claim`] does.
     fn claim(&self, want: &Wanted) -> Result<std::result::Result<Target, Vec<Refusal>>>;
@@ -39,6 +42,17 @@ impl Monitor for InProcess {
     fn reopen(&self, same: &Identity) -> Result<Source> {
         let instance = only_one(same, &attached(&self.machine)?)?;
         Ok(self.open_source(instance, SourceOptions { live: false, exclusive: true })?.source)
+    }
+
+    fn hidden(&self, shown: Instance) -> Hidden {
+        let disks = self.machine.disks().unwrap_or_default();
+        match disks.iter().find(|disk| disk.instance == shown) {
+            Some(disk) => self.machine.ask_hidden(disk),
+            None => Hidden {
+                unknown: vec!["HPA and DCO: not known, the disk is gone".into()],
+                ..Hidden::default()
+            },
+        }
     }
 
     fn claim(&self, want: &Wanted) -> Result<std::result::Result<Target, Vec<Refusal>>> {

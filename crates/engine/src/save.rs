@@ -193,7 +193,7 @@ fn first_manifest(subject: &Subject, plan: &SavePlan, started: Timestamp) -> Man
             serial: identity.serial,
             wwn: identity.wwn,
             id: plan.disk_id.clone(),
-            hidden: subject.place.as_ref().map(|place| place.disk.hidden.clone()).unwrap_or_default(),
+            hidden: plan.hidden.clone(),
             live: subject.live,
         },
         table: TableInfo {

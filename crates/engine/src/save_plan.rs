@@ -3,11 +3,11 @@
 use crate::digest::Algorithm;
 use crate::estimate::{self, Estimate};
 use crate::names;
-use crate::open::{Kind, Subject};
+use crate::open::{Kind, Opener, Subject};
 use crate::plan::Plan;
 use crate::survey::{Survey, survey};
 use block::{Error, ErrorKind, Region, Result, Role};
-use device::{Below, Machine};
+use device::{Below, Hidden, Machine};
 use image::{Encoding, Hex, Room};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,7 @@ pub struct SavePlan {
     pub(crate) plan: Plan,
     pub(crate) backup_id: Hex<16>,
     pub(crate) disk_id: String,
+    pub(crate) hidden: Vec<String>,
 }
 
 /// Bytes under which `--split` makes no sense: every frame fits.
@@ -94,7 +95,7 @@ impl SavePlan {
 /// parent is there.
 pub fn plan_save(
     subject: &Subject,
-    machine: &Machine,
+    opener: &Opener<'_>,
     dest: &Path,
     mut options: SaveOptions,
 ) -> Result<SavePlan> {
@@ -106,7 +107,7 @@ pub fn plan_save(
         return Err(Error::new(ErrorKind::Usage, format!("{} has no bytes", subject.word)));
     }
     let mut notes = vec![];
-    let room = room_at(subject, machine, dest, &mut notes)?;
+    let room = room_at(subject, opener.machine, dest, &mut notes)?;
     limit_files(&mut options, &room, &mut notes)?;
     let survey = survey(&subject.source, subject.sector, false)?;
     if let Some(why) = survey.layout.must_be_whole.as_ref().filter(|_| !options.whole) {
@@ -118,6 +119,10 @@ pub fn plan_save(
         options.whole = true;
     }
     notes.extend(survey.advice());
+    let Hidden { known, unknown } =
+        subject.place.as_ref().map(|place| opener.monitor.hidden(place.disk.instance)).unwrap_or_default();
+    notes.extend(known.iter().map(|what| format!("not saved, the drive keeps it apart: {what}")));
+    let hidden = [known, unknown].concat();
     if subject.live {
         notes.push(
             "it is mounted read-write: the copy may hold a torn state, and its manifest says so".into(),
@@ -159,6 +164,7 @@ pub fn plan_save(
         options,
         plan,
         disk_id,
+        hidden,
     })
 }
 

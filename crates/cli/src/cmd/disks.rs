@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::ui::text::{Align, quoted, size, table};
 use crate::ui::{answer, json};
 use block::{Result, Role};
-use device::{Disk, DiskKind, Usage};
+use device::{Disk, DiskKind, Hidden, Monitor, Usage};
 use engine::{OpenOptions, Survey, Surveyed};
 use serde::Serialize;
 
@@ -37,6 +37,7 @@ struct DiskOut {
     diskseq: u64,
     stable_names: Vec<String>,
     hidden: Vec<String>,
+    hidden_unknown: Vec<String>,
     backing: Option<String>,
     content: Option<ContentOut>,
     /// Why it could not be looked into.
@@ -68,6 +69,7 @@ struct Known {
     parts: Vec<Usage>,
     id: Option<String>,
     survey: std::result::Result<Survey, String>,
+    hidden: Hidden,
 }
 
 /// Carries out `disks`.
@@ -91,7 +93,8 @@ fn look(tools: &Tools, disk: Disk) -> Result<Known> {
     let id = opened.as_ref().ok().and_then(|opened| device::disk_id(&disk.identity, &*opened.source).ok());
     let survey = opened.and_then(|opened| engine::survey(&opened.source, opened.sector, false));
     let survey = survey.map_err(|error| error.to_string());
-    Ok(Known { disk, usage, parts, id: id.map(|id| id.to_string()), survey })
+    let hidden = tools.monitor.hidden(disk.instance);
+    Ok(Known { disk, usage, parts, id: id.map(|id| id.to_string()), survey, hidden })
 }
 
 impl Known {
@@ -175,9 +178,10 @@ fn text(known: &[Known]) -> String {
                 join([what.unwrap_or_default(), users(usage)]),
             ]);
         }
-        for hidden in &disk.hidden {
+        let hides = known.hidden.known.iter().map(|what| format!("hides: {what}"));
+        for what in hides.chain(known.hidden.unknown.iter().cloned()) {
             let [a, b, c, d, e, f] = std::array::from_fn(|_| String::new());
-            rows.push([a, b, c, d, e, f, format!("hides: {hidden}")]);
+            rows.push([a, b, c, d, e, f, what]);
         }
     }
     let columns = [
@@ -234,7 +238,8 @@ fn out(known: Known) -> DiskOut {
         removable: known.disk.removable,
         diskseq: known.disk.instance.diskseq,
         stable_names: known.disk.stable_names,
-        hidden: known.disk.hidden,
+        hidden: known.hidden.known,
+        hidden_unknown: known.hidden.unknown,
         backing: known.disk.backing,
         system: known.usage.system,
         swap: known.usage.swap,

@@ -48,7 +48,7 @@ pub fn run(args: &SaveArgs, tools: &Tools) -> Result<Exit> {
     if args.name.is_none() && subject.kind != engine::Kind::Image {
         say(&format!("named after this machine: {}; --name gives another name", options.host));
     }
-    let plan = engine::plan_save(&subject, &tools.machine, &args.dest, options)?;
+    let plan = engine::plan_save(&subject, &tools.opener(), &args.dest, options)?;
     plan.notes.iter().for_each(|note| say(&format!("note: {note}")));
     for part in &plan.unfinished {
         say(&format!(

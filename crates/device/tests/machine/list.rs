@@ -2,7 +2,8 @@
 
 use crate::fake::{Fake, MMC, NVME, SATA, USB, VIRTIO, VIRTIO_SCSI};
 use block::{ByteRange, ErrorKind};
-use device::{Disk, DiskKind, Identity, Machine};
+use device::{Disk, DiskKind, Hidden, Identity, InProcess, Machine, Monitor};
+use std::fs;
 
 fn identity(transport: &str, model: &str, serial: &str, wwn: &str) -> Identity {
     let text = str::to_owned;
@@ -197,6 +198,39 @@ fn what_a_drive_keeps_apart() {
     assert_eq!(hidden("nvme0n1"), ["namespace nvme0n2: 512000 bytes, a disk of its own"]);
     assert!(hidden("nvme1n1").is_empty() && hidden("mmcblk1boot0").is_empty());
     assert!(disks.iter().all(|disk| disk.name != "nvme0c1n1"));
+}
+
+/// ATA drives, and what may be one. Their nodes are plain files here, which take no command.
+#[test]
+fn only_what_may_be_an_ata_drive_is_asked() {
+    let fake = Fake::new();
+    let disks = [
+        ("sda", SATA, true),
+        ("sdb", USB, true),
+        ("sdc", "pci0000:00/usb3/3-1/host9/target9:0:0/9:0:0:0", false),
+        ("sdd", VIRTIO_SCSI, false),
+        ("sde", "pci0000:00/0000:03:00.0/host4/target4:0:0/4:0:0:0", true),
+        ("nvme0n1", NVME, false),
+        ("vda", VIRTIO, false),
+    ];
+    for (name, port, _) in disks {
+        fake.disk(name, port);
+    }
+    fake.write("sys/block/sdc/removable", "1\n");
+    fake.write("sys/block/sdd/device/vendor", "QEMU    \n");
+    fake.write("sys/block/sde/device/vendor", "ATA     \n");
+    let machine = fake.machine.clone();
+    let monitor = InProcess { machine: machine.clone() };
+    for (name, _, is_asked) in disks {
+        let hidden = monitor.hidden(machine.find(name).unwrap().disk.instance);
+        let unknown = usize::from(is_asked);
+        assert_eq!((hidden.known.len(), hidden.unknown.len()), (0, unknown), "{name}: {hidden:?}");
+        assert!(hidden.unknown.iter().all(|why| why.contains("is no block device")), "{hidden:?}");
+    }
+    let gone = machine.find("sda").unwrap().disk.instance;
+    fs::remove_file(fake.path("sys/block/sda")).unwrap();
+    let unknown = vec!["HPA and DCO: not known, the disk is gone".to_owned()];
+    assert_eq!(monitor.hidden(gone), Hidden { known: vec![], unknown });
 }
 
 /// The kernel's own sysfs: whatever it shows must be found again by its name and its node.
