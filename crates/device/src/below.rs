@@ -1,7 +1,7 @@
 //! Which disks a folder or a file lies on, and whether it is only memory.
 
 use crate::topology::{Layers, Topology, Walk};
-use crate::{Disk, Identity, Instance, Machine, Mount};
+use crate::{Attached, Machine, Mount};
 use block::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,9 +12,7 @@ use std::path::Path;
 pub struct Below {
     /// Every whole device on the way down: disks, and the loop devices and volumes over them. None for
     /// memory and the network.
-    pub disks: Vec<Identity>,
-    /// The attachments of `disks`, in the same order.
-    pub instances: Vec<Instance>,
+    pub disks: Vec<Attached>,
     /// What is written there is gone at the next start: tmpfs, ramfs, zram, or an overlay that keeps
     /// changes there.
     pub memory: bool,
@@ -41,11 +39,9 @@ impl Machine {
         };
         let all = topology.walk(Layers::All).mount(mount);
         let wholes: BTreeSet<&str> = all.nodes.iter().map(|name| topology.whole(name)).collect();
-        let disks: Vec<Disk> = wholes.iter().filter_map(|name| self.disk(name)).collect();
         let memory = is_memory(mount, &topology, &topology.walk(Layers::Upper).mount(mount));
         Ok(Below {
-            instances: disks.iter().map(|disk| disk.instance).collect(),
-            disks: disks.into_iter().map(|disk| disk.identity).collect(),
+            disks: wholes.iter().filter_map(|name| Some(self.disk(name)?.attached())).collect(),
             memory,
             live_root: memory && mount.dir == Path::new("/"),
             mount: mount.dir.display().to_string(),

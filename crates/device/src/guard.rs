@@ -1,6 +1,6 @@
 //! Whether a disk may be overwritten. Pure: facts in, refusals out, all of them at once.
 
-use crate::{DiskId, Identity, Instance, Mount, Usage};
+use crate::{Attached, DiskId, Instance, Mount, Usage};
 use std::fmt;
 
 /// What the person said yes to, and what may never be hit.
@@ -15,7 +15,7 @@ pub struct Wanted {
     /// Bytes of a sector of the disk that the backup was made of.
     pub sector: u32,
     /// The disk that is read, and those that the backup lies on.
-    pub never: Vec<Identity>,
+    pub never: Vec<Attached>,
 }
 
 /// What is known of a disk or partition, read through its open handle when it is claimed.
@@ -23,10 +23,10 @@ pub struct Wanted {
 pub struct Facts {
     /// As the kernel calls it now: `sda`, `sda1`.
     pub name: String,
-    /// Which attachment.
+    /// Number and sequence of what was opened: the disk or the partition.
     pub instance: Instance,
-    /// Of the whole disk.
-    pub identity: Identity,
+    /// The whole disk.
+    pub disk: Attached,
     /// Of the whole disk.
     pub id: DiskId,
     /// Bytes of what was opened: the disk or the partition.
@@ -83,13 +83,13 @@ pub enum Refusal {
 
 /// All reasons not to write to what `facts` tell of; none: it may be written.
 pub fn judge(want: &Wanted, facts: &Facts) -> Vec<Refusal> {
-    let have = facts.identity.sector;
+    let have = facts.disk.identity.sector;
     let plain = [
         (facts.instance != want.instance, Refusal::NotTheOneShown),
         (facts.id != want.id, Refusal::ContentChanged { shown: want.id, now: facts.id }),
         (facts.read_only, Refusal::ReadOnly),
         (facts.usage.system, Refusal::SystemDisk),
-        (want.never.iter().any(|never| never.is_same_drive(&facts.identity)), Refusal::SourceOrBackup),
+        (want.never.iter().any(|never| never.is_same_disk(&facts.disk)), Refusal::SourceOrBackup),
         (facts.size < want.need, Refusal::TooSmall { need: want.need, have: facts.size }),
         (have != want.sector, Refusal::SectorSize { need: want.sector, have }),
     ];
@@ -142,6 +142,7 @@ impl fmt::Display for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Identity;
 
     fn instance(diskseq: u64) -> Instance {
         Instance { devno: (8, 0), diskseq }
@@ -152,7 +153,10 @@ mod tests {
         Facts {
             name: "sda".into(),
             instance: instance(1),
-            identity: Identity { wwn, size: 100, sector: 512, ..Identity::default() },
+            disk: Attached {
+                identity: Identity { wwn, size: 100, sector: 512, ..Identity::default() },
+                instance: instance(1),
+            },
             id: DiskId([1; 5]),
             size: 100,
             read_only: false,
@@ -187,7 +191,10 @@ mod tests {
             (|_, f| f.usage.system = true, Refusal::SystemDisk),
             // The same drive by another path: only the WWN agrees.
             (
-                |w, _| w.never.push(Identity { wwn: "naa.1".into(), size: 7, ..Identity::default() }),
+                |w, _| {
+                    let identity = Identity { wwn: "naa.1".into(), size: 7, ..Identity::default() };
+                    w.never.push(Attached { identity, instance: instance(9) });
+                },
                 Refusal::SourceOrBackup,
             ),
             (|w, _| w.need = 101, Refusal::TooSmall { need: 101, have: 100 }),
@@ -219,10 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn drives_without_a_wwn_are_not_taken_for_each_other() {
+    fn equal_drives_without_a_mark_are_not_taken_for_each_other() {
         let (mut want, mut facts) = (wanted(), free());
-        facts.identity.wwn.clear();
-        want.never.push(Identity { serial: "other".into(), ..facts.identity.clone() });
+        facts.disk.identity.wwn.clear();
+        want.never.push(Attached { instance: instance(2), ..facts.disk.clone() });
         assert_eq!(judge(&want, &facts), []);
+        // A partition of the disk that the backup lies on.
+        want.never.push(facts.disk.clone());
+        facts.instance.devno = (8, 1);
+        want.instance = facts.instance;
+        assert_eq!(judge(&want, &facts), [Refusal::SourceOrBackup]);
     }
 }

@@ -24,9 +24,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The same drive, perhaps by another path (a second controller, another USB case).
-    pub fn is_same_drive(&self, other: &Self) -> bool {
-        self == other || !self.wwn.is_empty() && self.wwn == other.wwn
+    /// Does it tell this disk from another one of its kind? A loop device has the name of its file for a
+    /// model.
+    fn has_mark(&self) -> bool {
+        !(self.serial.is_empty() && self.wwn.is_empty()) || self.transport == "loop"
+    }
+
+    /// The same drive, perhaps by another path (a second controller, another USB case). Never said of
+    /// drives that nothing tells apart.
+    fn is_same_drive(&self, other: &Self) -> bool {
+        self.has_mark() && self == other || !self.wwn.is_empty() && self.wwn == other.wwn
     }
 }
 
@@ -37,6 +44,23 @@ pub struct Instance {
     pub devno: (u32, u32),
     /// The kernel's running number of attached disks; a partition has that of its disk. 0: an old kernel.
     pub diskseq: u64,
+}
+
+/// A whole disk as it is attached now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// Which disk.
+    pub identity: Identity,
+    /// Which attachment of it.
+    pub instance: Instance,
+}
+
+impl Attached {
+    /// What is written to one is on the other: it is the same attachment, or the same drive by another
+    /// path.
+    pub fn is_same_disk(&self, other: &Self) -> bool {
+        self.instance == other.instance || self.identity.is_same_drive(&other.identity)
+    }
 }
 
 /// Ten hex digits over a disk and what is on it.
@@ -134,6 +158,29 @@ mod tests {
             ..Identity::default()
         };
         disk_id(&identity, disk).unwrap()
+    }
+
+    /// With a mark and without one, of one attachment and of two.
+    #[test]
+    fn disks_without_a_mark_are_told_apart_by_their_attachment() {
+        let plain = Identity { transport: "virtio".into(), size: 512, sector: 512, ..Identity::default() };
+        let serial = Identity { serial: "S".into(), ..plain.clone() };
+        let wwn = Identity { wwn: "naa.1".into(), ..plain.clone() };
+        let file = Identity { transport: "loop".into(), model: "/tmp/a.img".into(), ..plain.clone() };
+        let at = |identity: &Identity, minor| Attached {
+            identity: identity.clone(),
+            instance: Instance { devno: (254, minor), diskseq: 0 },
+        };
+        for (identity, has_mark) in [(&plain, false), (&serial, true), (&wwn, true), (&file, true)] {
+            assert!(at(identity, 0).is_same_disk(&at(identity, 0)), "{identity:?}");
+            assert_eq!(at(identity, 0).is_same_disk(&at(identity, 16)), has_mark, "{identity:?}");
+        }
+        // In another case the same drive has another model, and may lose its serial.
+        let in_case = Identity { model: "Dock".into(), serial: "X".into(), ..wwn.clone() };
+        assert!(at(&wwn, 0).is_same_disk(&at(&in_case, 16)));
+        for other in [&plain, &wwn, &file] {
+            assert!(!at(&serial, 0).is_same_disk(&at(other, 16)), "{other:?}");
+        }
     }
 
     #[test]

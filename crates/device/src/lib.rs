@@ -36,7 +36,7 @@ pub use find::Place;
 pub use guard::{Facts, Refusal, Wanted, judge};
 pub use handle::Handle;
 pub use hidden::Hidden;
-pub use id::{DiskId, Identity, Instance, disk_id};
+pub use id::{Attached, DiskId, Identity, Instance, disk_id};
 pub use list::{Disk, DiskKind, Partition};
 pub use machine::Machine;
 pub use monitor::{InProcess, Monitor};

@@ -1,7 +1,7 @@
 //! The disks of this machine, from sysfs.
 
 use crate::machine::{devno, names, number, text};
-use crate::{Identity, Instance, Machine};
+use crate::{Attached, Identity, Instance, Machine};
 use block::{ByteRange, Error, ErrorKind, Result};
 use std::path::PathBuf;
 
@@ -64,6 +64,11 @@ pub struct Partition {
 }
 
 impl Disk {
+    /// Which disk, and which attachment of it.
+    pub fn attached(&self) -> Attached {
+        Attached { identity: self.identity.clone(), instance: self.instance }
+    }
+
     /// Made of other disks, so that copying it copies part of those.
     pub fn is_volume(&self) -> bool {
         self.kind == DiskKind::Volume

@@ -2,8 +2,8 @@
 
 use crate::machine::number;
 use crate::{
-    DeviceSource, Facts, Handle, Hidden, Identity, Instance, Machine, Opened, Refusal, SourceOptions, Target,
-    Usage, Wanted, disk_id,
+    Attached, DeviceSource, Disk, Facts, Handle, Hidden, Identity, Instance, Machine, Opened, Refusal,
+    SourceOptions, Target, Usage, Wanted, disk_id,
 };
 use block::{Error, ErrorKind, Result, Source};
 use std::fs;
@@ -62,8 +62,8 @@ impl Monitor for InProcess {
 }
 
 /// The disks that are there now.
-fn attached(machine: &Machine) -> Result<Vec<(Identity, Instance)>> {
-    Ok(machine.disks()?.into_iter().map(|disk| (disk.identity, disk.instance)).collect())
+fn attached(machine: &Machine) -> Result<Vec<Attached>> {
+    Ok(machine.disks()?.iter().map(Disk::attached).collect())
 }
 
 /// What is known of an open device.
@@ -73,23 +73,26 @@ fn facts(machine: &Machine, handle: &Handle) -> Result<Facts> {
 }
 
 /// The facts of a device: its own, and the identity and ID of the whole disk that it is or belongs to.
-fn gather(machine: &Machine, handle: &Handle, disks: &[(Identity, Instance)], usage: Usage) -> Result<Facts> {
+fn gather(machine: &Machine, handle: &Handle, disks: &[Attached], usage: Usage) -> Result<Facts> {
     let instance = handle.instance();
     let name = name_of(machine, instance.devno)?;
     let whole = whole_disk(machine, &name);
-    let disk = disks.iter().find(|(_, disk)| name_of(machine, disk.devno).is_ok_and(|name| name == whole));
-    let (identity, disk) =
-        disk.ok_or_else(|| Error::new(ErrorKind::Gone, format!("{whole} is not among the disks now")))?;
-    let id = if *disk == instance {
-        disk_id(identity, handle)?
+    let is_whole = |disk: &&Attached| name_of(machine, disk.instance.devno).is_ok_and(|name| name == whole);
+    let disk = disks
+        .iter()
+        .find(is_whole)
+        .ok_or_else(|| Error::new(ErrorKind::Gone, format!("{whole} is not among the disks now")))?;
+    let id = if disk.instance == instance {
+        disk_id(&disk.identity, handle)?
     } else {
         let plain = SourceOptions::default();
-        disk_id(identity, &*DeviceSource::open(&machine.node(&whole), *disk, plain, true)?.source)?
+        let opened = DeviceSource::open(&machine.node(&whole), disk.instance, plain, true)?;
+        disk_id(&disk.identity, &*opened.source)?
     };
     Ok(Facts {
         name: name.replace('!', "/"),
         instance,
-        identity: identity.clone(),
+        disk: disk.clone(),
         id,
         size: block::ReadAt::size(handle),
         read_only: handle.read_only()?,
@@ -99,10 +102,10 @@ fn gather(machine: &Machine, handle: &Handle, disks: &[(Identity, Instance)], us
 
 /// The attachment of the only disk with this identity. Docks lend one serial to many disks: which of two
 /// equal ones it is cannot be told.
-fn only_one(same: &Identity, disks: &[(Identity, Instance)]) -> Result<Instance> {
+fn only_one(same: &Identity, disks: &[Attached]) -> Result<Instance> {
     let who = [same.model.as_str(), same.serial.as_str()].join(" ");
     let equal: Vec<Instance> =
-        disks.iter().filter(|(identity, _)| identity == same).map(|(_, instance)| *instance).collect();
+        disks.iter().filter(|disk| disk.identity == *same).map(|disk| disk.instance).collect();
     match equal.as_slice() {
         [one] => Ok(*one),
         [] => Err(Error::new(ErrorKind::Gone, format!("the disk {who} is not there"))),
@@ -141,16 +144,16 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
-    fn disk(serial: &str, diskseq: u64) -> (Identity, Instance) {
+    fn disk(serial: &str, diskseq: u64) -> Attached {
         let identity = Identity { serial: serial.into(), ..Identity::default() };
-        (identity, Instance { devno: (8, 0), diskseq })
+        Attached { identity, instance: Instance { devno: (8, 0), diskseq } }
     }
 
     #[test]
     fn a_disk_that_comes_back_must_be_the_only_one() {
         let disks = [disk("a", 1), disk("b", 2), disk("b", 3)];
-        assert_eq!(only_one(&disks[0].0, &disks).unwrap(), disks[0].1);
-        let kind = |serial| only_one(&disk(serial, 0).0, &disks).unwrap_err().kind();
+        assert_eq!(only_one(&disks[0].identity, &disks).unwrap(), disks[0].instance);
+        let kind = |serial| only_one(&disk(serial, 0).identity, &disks).unwrap_err().kind();
         assert_eq!((kind("b"), kind("c")), (ErrorKind::Refused, ErrorKind::Gone));
     }
 
@@ -204,14 +207,14 @@ mod tests {
         let part = handle(Path::new(&format!("{}p3", device.path().display())));
 
         let machine = Machine::host();
-        let (identity, _) = disk("x", 0);
-        let disks = [disk("other", 1), (identity.clone(), whole.instance())];
-        let id = disk_id(&identity, &testkit::Memory::new(bytes)).unwrap();
+        let here = Attached { instance: whole.instance(), ..disk("x", 0) };
+        let disks = [disk("other", 1), here.clone()];
+        let id = disk_id(&here.identity, &testkit::Memory::new(bytes)).unwrap();
         for (handle, size) in [(&whole, 1 << 20), (&part, 8192)] {
             let facts = gather(&machine, handle, &disks, Usage::default()).unwrap();
             let name = handle.path().file_name().unwrap().to_str().unwrap();
             assert_eq!((facts.name.as_str(), facts.id, facts.size), (name, id, size));
-            assert_eq!((facts.identity, facts.instance), (identity.clone(), handle.instance()));
+            assert_eq!((&facts.disk, facts.instance), (&here, handle.instance()));
             let none = gather(&machine, handle, &disks[..1], Usage::default());
             assert_eq!(none.unwrap_err().kind(), ErrorKind::Gone);
         }

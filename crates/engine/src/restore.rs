@@ -209,7 +209,7 @@ fn in_the_way(machine: &Machine, wanted: &Wanted, place: &Place) -> Result<Vec<S
     let facts = Facts {
         name: place.name(),
         instance: wanted.instance,
-        identity: place.identity(),
+        disk: place.disk.attached(),
         id: wanted.id,
         size: place.size(),
         read_only: place.disk.read_only,

@@ -185,7 +185,7 @@ fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<St
     }
     let below: Below = machine.below(there)?;
     if let Some(place) = &subject.place
-        && below.instances.iter().any(|disk| disk.diskseq == place.disk.instance.diskseq)
+        && below.disks.iter().any(|disk| disk.instance == place.disk.instance)
     {
         let words = format!(
             "{} lies on {} itself, the disk that is to be saved: choose a folder on another disk",

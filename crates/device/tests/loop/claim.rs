@@ -98,3 +98,32 @@ fn a_read_only_target_is_refused() {
     drop(read_only);
     disk.claim().unwrap();
 }
+
+/// Two loop devices over equal images: a backup on one does not keep the other one from being written, nor
+/// do equal disks that nothing tells apart.
+#[test]
+fn a_disk_is_not_taken_for_its_equal() {
+    let (Some(one), Some(two)) = (Disk::new(4 * MIB, 512), Disk::new(4 * MIB, 512)) else { return };
+    let machine = Machine::host();
+    let monitor = InProcess { machine: machine.clone() };
+    let attached = |disk: &Disk| machine.find(disk.path().to_str().unwrap()).unwrap().disk.attached();
+    let same_file = LoopDevice::attach(&one.file(), 512).unwrap();
+    let same_file = machine.find(same_file.path().to_str().unwrap()).unwrap().disk.attached();
+    for (never, is_refused) in [(attached(&one), true), (attached(&two), false), (same_file, true)] {
+        let source = monitor.open_source(one.instance(), SourceOptions::default()).unwrap().source;
+        let id = device::disk_id(&attached(&one).identity, &*source).unwrap();
+        let want = Wanted { id, never: vec![never.clone()], ..one.want() };
+        let refused = monitor.claim(&want).unwrap().err().unwrap_or_default();
+        assert_eq!(refused.contains(&Refusal::SourceOrBackup), is_refused, "{never:?}: {refused:?}");
+    }
+    // As if they were hardware without serial and WWN.
+    let plain = |disk: &Disk| {
+        let identity = Identity { size: 4 * MIB, sector: 512, ..Identity::default() };
+        Attached { identity, instance: disk.instance() }
+    };
+    let facts = |handle: &Handle| Ok(Facts { disk: plain(&one), ..free(handle)? });
+    for (never, why) in [(plain(&two), vec![]), (plain(&one), vec![Refusal::SourceOrBackup])] {
+        let want = Wanted { never: vec![never], ..one.want() };
+        assert_eq!(Target::claim(one.path(), &want, facts).unwrap().err().unwrap_or_default(), why);
+    }
+}

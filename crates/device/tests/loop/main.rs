@@ -4,8 +4,8 @@
 
 use block::{Buf, ByteRange, ErrorKind, ReadAt, Source, WriteAt};
 use device::{
-    DeviceSource, DiskId, Facts, Handle, Identity, InProcess, Instance, Machine, Monitor, Opened, Refusal,
-    SourceOptions, Target, Usage, Wanted,
+    Attached, DeviceSource, DiskId, Facts, Handle, Identity, InProcess, Instance, Machine, Monitor, Opened,
+    Refusal, SourceOptions, Target, Usage, Wanted,
 };
 mod bytes;
 mod claim;
@@ -85,7 +85,7 @@ fn free(handle: &Handle) -> block::Result<Facts> {
     Ok(Facts {
         name: "loop".into(),
         instance: handle.instance(),
-        identity,
+        disk: Attached { identity, instance: handle.instance() },
         id: DiskId([1; 5]),
         size: handle.size(),
         read_only: false,

@@ -123,8 +123,8 @@ fn loop_device() {
 
     // The disk of its file knows of it.
     let below = Machine::host().below(&device.file).unwrap();
-    for instance in below.instances {
-        let held_by = Machine::host().usage_of(instance.devno).unwrap().held_by;
+    for disk in below.disks {
+        let held_by = Machine::host().usage_of(disk.instance.devno).unwrap().held_by;
         assert!(held_by.iter().any(|by| by.contains(device.file.to_str().unwrap())), "{held_by:?}");
     }
 }
@@ -153,9 +153,9 @@ fn mounted_here_and_elsewhere() {
     assert!(!usage.system && usage.held_by.is_empty());
     // A backup in it lies on the loop device, and on the disk of its file.
     let below = Machine::host().below(dir.path()).unwrap();
-    assert!(below.instances.contains(&device.disk().instance));
+    assert!(below.disks.contains(&device.disk().attached()));
     let file = Machine::host().below(&device.file).unwrap();
-    assert!(file.instances.iter().all(|instance| below.instances.contains(instance)));
+    assert!(file.disks.iter().all(|disk| below.disks.contains(disk)));
     assert_eq!((below.mount.as_str(), below.memory), (folder, file.memory));
 }
 
@@ -180,7 +180,7 @@ fn both_devices_of_a_btrfs() {
         assert_eq!(device.usage().mounted.len(), 1, "{}", device.node);
     }
     let below = Machine::host().below(dir.path()).unwrap();
-    assert!([&first, &second].iter().all(|device| below.instances.contains(&device.disk().instance)));
+    assert!([&first, &second].iter().all(|device| below.disks.contains(&device.disk().attached())));
 }
 
 #[test]

@@ -162,12 +162,10 @@ fn partitions_of_volumes_and_of_loop_devices() {
     assert_eq!(dirs(&of_sdb), [folder.as_path(), Path::new("/")]);
     assert_eq!(of_sdb.held_by.len(), 2);
     assert!(of_sdb.system && usage(&fake, "loop0").system && !usage(&fake, "sda2").system);
-    let (disks, instances) = {
-        let below = fake.machine.below(&folder).unwrap();
-        (below.disks.into_iter().map(|disk| disk.transport).collect::<Vec<_>>(), below.instances)
-    };
-    assert_eq!(disks, ["md", "ata", "ata"]);
-    assert_eq!(instances[0], fake.machine.find("md0").unwrap().instance());
+    let disks = fake.machine.below(&folder).unwrap().disks;
+    let transports: Vec<&str> = disks.iter().map(|disk| disk.identity.transport.as_str()).collect();
+    assert_eq!(transports, ["md", "ata", "ata"]);
+    assert_eq!(disks[0].instance, fake.machine.find("md0").unwrap().instance());
 }
 
 #[test]
@@ -249,7 +247,7 @@ fn the_stick_of_a_live_system_is_the_system() {
     // A disk mounted in it is a place for backups.
     let below = fake.machine.below(&fake.path("medium")).unwrap();
     assert!(!below.memory && !below.live_root);
-    assert_eq!(below.instances, [fake.machine.find("sdb").unwrap().disk.instance]);
+    assert_eq!(below.disks, [fake.machine.find("sdb").unwrap().disk.attached()]);
 }
 
 #[test]
@@ -272,10 +270,9 @@ fn below_goes_through_everything() {
     ]);
     let disks = |path: &Path| {
         let below = fake.machine.below(path).unwrap();
-        assert_eq!(below.disks.len(), below.instances.len());
         let named = fake.machine.disks().unwrap();
-        let name = |instance| named.iter().find(|disk| disk.instance == instance).unwrap().name.clone();
-        (below.instances.into_iter().map(name).collect::<Vec<_>>(), below.memory, below.live_root)
+        let name = |below| named.iter().find(|disk| disk.attached() == below).unwrap().name.clone();
+        (below.disks.into_iter().map(name).collect::<Vec<_>>(), below.memory, below.live_root)
     };
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(disks(&lvm), (names(&["dm-0", "sda", "sdb"]), false, false));
@@ -292,11 +289,11 @@ fn this_machine() {
     let below = machine.below(Path::new("/tmp")).unwrap();
     let root = machine.below(Path::new("/")).unwrap();
     assert!(Path::new("/tmp").starts_with(&below.mount));
-    let Some(instance) = root.instances.first() else {
+    let Some(disk) = root.disks.first() else {
         println!("SKIPPED: this_machine: needs a root filesystem on a disk");
         return;
     };
-    let usage = machine.usage_of(instance.devno).unwrap();
+    let usage = machine.usage_of(disk.instance.devno).unwrap();
     assert!(usage.system && !usage.mounted.is_empty());
     assert!(!root.memory && !root.live_root);
 }
