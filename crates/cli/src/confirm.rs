@@ -53,6 +53,7 @@ pub fn confirm(shown: &str, target: &Target, given: Given<'_>) -> Result<()> {
     if given.yes {
         return Ok(());
     }
+    #[expect(clippy::disallowed_methods, reason = "the terminal of this process, which is no disk")]
     let Ok(terminal) =
         rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
     else {

@@ -32,6 +32,7 @@ impl FileSource {
         let failed = |error: Errno| Error::io(error.into(), format!("opening {}", path.display()));
         // Not to wait for the other end of a pipe.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        #[expect(clippy::disallowed_methods, reason = "only reads")]
         let open = |more| rustix::fs::open(path, flags | more, Mode::empty());
 
         let buffered = open(OFlags::empty()).map_err(failed)?;

@@ -20,10 +20,14 @@ pub struct Handle {
     instance: Instance,
 }
 
-/// Opens a device node for direct I/O.
-pub(crate) fn open(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let always = OFlags::DIRECT | OFlags::CLOEXEC | OFlags::NOCTTY;
-    rustix::fs::open(path, flags | always, Mode::empty())
+/// How device nodes are opened.
+pub(crate) const FLAGS: OFlags = OFlags::DIRECT.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+/// Opens a device node for reading. `exclusive`: EBUSY if the kernel knows of another user.
+#[expect(clippy::disallowed_methods, reason = "only reads")]
+pub(crate) fn open(path: &Path, exclusive: bool) -> rustix::io::Result<OwnedFd> {
+    let exclusive = if exclusive { OFlags::EXCL } else { OFlags::empty() };
+    rustix::fs::open(path, OFlags::RDONLY | FLAGS | exclusive, Mode::empty())
 }
 
 impl Handle {
@@ -206,8 +210,8 @@ mod tests {
 
     #[test]
     fn only_block_devices() {
-        let fd = || rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
-        let error = Handle::new(fd(), Path::new("/dev/null")).err().unwrap();
+        let fd = std::fs::File::open("/dev/null").unwrap();
+        let error = Handle::new(fd.into(), Path::new("/dev/null")).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
     }
 
@@ -216,7 +220,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 20).unwrap();
         let Some(device) = testkit::LoopDevice::attach(file.path(), 512) else { return };
-        let handle = Handle::new(open(device.path(), OFlags::RDONLY).unwrap(), device.path()).unwrap();
+        let handle = Handle::new(open(device.path(), false).unwrap(), device.path()).unwrap();
         assert!(rustix::fs::fcntl_getfl(handle.fd()).unwrap().contains(OFlags::DIRECT));
 
         let errors = [Errno::IO, Errno::NODATA, Errno::PERM, Errno::NOSPC, Errno::NXIO, Errno::NODEV];

@@ -6,7 +6,6 @@ use crate::machine::{names, text};
 use crate::sys::sg;
 use crate::{Disk, Machine, ata};
 use block::{ReadAt, Result};
-use rustix::fs::OFlags;
 use std::fs;
 
 /// What a drive hides. Whole sentences.
@@ -21,7 +20,7 @@ pub struct Hidden {
 fn ask_drive(disk: &Disk) -> Result<Hidden> {
     let opening =
         |error: rustix::io::Errno| block::Error::io(error.into(), format!("opening {}", disk.path.display()));
-    let handle = Handle::new(open(&disk.path, OFlags::RDONLY).map_err(opening)?, &disk.path)?;
+    let handle = Handle::new(open(&disk.path, false).map_err(opening)?, &disk.path)?;
     handle.must_be(disk.instance)?;
     Ok(ata::hidden(&|command, data| sg::read(handle.fd(), command, data), handle.size()))
 }

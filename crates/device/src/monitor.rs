@@ -198,9 +198,7 @@ mod tests {
         let bytes = testkit::pattern(1 << 20);
         write(file.path(), &bytes);
         let Some(device) = testkit::LoopDevice::attach(file.path(), 512) else { return };
-        let handle = |path: &Path| {
-            Handle::new(crate::handle::open(path, rustix::fs::OFlags::RDONLY).unwrap(), path).unwrap()
-        };
+        let handle = |path: &Path| Handle::new(crate::handle::open(path, false).unwrap(), path).unwrap();
         let whole = handle(device.path());
         let range = block::ByteRange::span(4096, 12288);
         crate::add_partition(fs::File::open(device.path()).unwrap(), 3, range).unwrap();

@@ -3,7 +3,6 @@
 use crate::Instance;
 use crate::handle::{Handle, open};
 use block::{Error, ErrorKind, ReadAt, Result, Source};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,9 +38,8 @@ impl DeviceSource {
     /// Fails with [`ErrorKind::Refused`] if it is in use and shall be exclusive but not live, and with
     /// [`ErrorKind::Gone`] if it is another device than the one that was shown, or none.
     pub fn open(path: &Path, shown: Instance, how: SourceOptions, rotational: bool) -> Result<Opened> {
-        let exclusive = if how.exclusive { OFlags::EXCL } else { OFlags::empty() };
-        let (opened, live) = match open(path, OFlags::RDONLY | exclusive) {
-            Err(Errno::BUSY) if how.exclusive && how.live => (open(path, OFlags::RDONLY), true),
+        let (opened, live) = match open(path, how.exclusive) {
+            Err(Errno::BUSY) if how.exclusive && how.live => (open(path, false), true),
             opened => (opened, false),
         };
         let handle = Handle::new(opened.map_err(|error| refused(error, path))?, path)?;

@@ -1,10 +1,11 @@
 //! The one door to writing a disk: claimed alone, judged on the open handle, held to the end.
 
-use crate::handle::{BOUNCE, Handle, bounce, open, pieces};
+use crate::handle::{BOUNCE, FLAGS, Handle, bounce, open, pieces};
 use crate::sys::ioctl;
 use crate::{Facts, Refusal, Usage, Wanted, judge};
 use block::{ByteRange, Error, ErrorKind, ReadAt, Result, WriteAt};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -42,9 +43,9 @@ impl Target {
         want: &Wanted,
         facts: impl FnOnce(&Handle) -> Result<Facts>,
     ) -> Result<std::result::Result<Self, Vec<Refusal>>> {
-        let (fd, not_ours) = match open(path, OFlags::RDWR | OFlags::EXCL) {
-            Err(Errno::BUSY) => (open(path, OFlags::RDONLY), Some(Refusal::Busy)),
-            Err(Errno::ROFS) => (open(path, OFlags::RDONLY), Some(Refusal::ReadOnly)),
+        let (fd, not_ours) = match open_for_writing(path) {
+            Err(Errno::BUSY) => (open(path, false), Some(Refusal::Busy)),
+            Err(Errno::ROFS) => (open(path, false), Some(Refusal::ReadOnly)),
             opened => (opened, None),
         };
         let opening = |error: Errno| Error::io(error.into(), format!("opening {}", path.display()));
@@ -159,6 +160,12 @@ impl Target {
     }
 }
 
+/// Alone. Nothing else in selfsame opens a device for writing.
+#[expect(clippy::disallowed_methods, reason = "what is opened here is judged by claim before it is written")]
+fn open_for_writing(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDWR | OFlags::EXCL | FLAGS, Mode::empty())
+}
+
 /// `false` if another program keeps its lock.
 fn lock(handle: &Handle) -> Result<bool> {
     match patiently(|| flock(handle.fd(), FlockOperation::NonBlockingLockExclusive)) {
@@ -233,7 +240,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 20).unwrap();
         let Some(device) = testkit::LoopDevice::attach(file.path(), 512) else { return };
-        let fd = open(device.path(), OFlags::RDWR).unwrap();
+        let fd = open_for_writing(device.path()).unwrap();
         let handle = Handle::new(fd, device.path()).unwrap();
         let target = Target { handle, edges: Mutex::default(), lost: OnceLock::new() };
         target.sync().unwrap();

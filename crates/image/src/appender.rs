@@ -279,6 +279,7 @@ mod tests {
     /// /dev/full answers every write with ENOSPC; it has no O_DIRECT either.
     #[test]
     fn the_first_error_is_final_and_names_the_file() {
+        #[expect(clippy::disallowed_methods, reason = "a node of the kernel that is always full")]
         let full = fs::open("/dev/full", OFlags::WRONLY, fs::Mode::empty()).unwrap();
         let mut file = Appender::new(full, "/some/folder/x.zst".into(), 4096);
         assert!(file.append(&[1; 4095]).is_ok());

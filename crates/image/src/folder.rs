@@ -16,6 +16,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// To read its entries, or to rename in it.
+#[expect(clippy::disallowed_methods, reason = "only reads")]
 pub(crate) fn open_folder(path: &Path) -> Result<OwnedFd> {
     fs::open(path, FOLDER, Mode::empty())
         .map_err(|errno| Error::io(errno.into(), format!("opening {}", path.display())))

@@ -7,7 +7,7 @@ use crate::stored_file::read_exact;
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, WriteAt};
 use rustix::fs::{self, Advice, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io::{self, Errno};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -55,32 +55,18 @@ impl ImageFile {
         }
         let mut part = name.to_owned();
         part.push(".part");
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match fs::openat(
-            &folder,
-            &part,
-            flags | OFlags::CREATE | OFlags::EXCL,
-            Mode::RUSR | Mode::WUSR,
-        ) {
-            Err(Errno::EXIST) if force => {
-                let file = fs::openat(&folder, &part, flags, Mode::empty()).map_err(failed)?;
-                if regular_size(&fs::fstat(&file).map_err(failed)?).is_none() {
-                    return refused(".part is no regular file");
-                }
-                file
-            }
+        if force {
+            clear_away(&folder, &part).map_err(|error| error.context(path.display()))?;
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        #[expect(clippy::disallowed_methods, reason = "a new file: whatever has the name is never opened")]
+        let file = match fs::openat(&folder, &part, flags, Mode::RUSR | Mode::WUSR) {
             Err(Errno::EXIST) => {
                 return refused(".part already exists, of a restore that was cut off; --force replaces it");
             }
             opened => opened.map_err(failed)?,
         };
-        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => return refused(".part is being written by another restore"),
-            // Where there are no locks, O_EXCL has to do.
-            Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
-        fs::ftruncate(&file, 0).map_err(failed)?;
+        lock(&file).map_err(failed)?;
         let path = parent.join(name);
         let image = Self { file, folder, path, part, size, force, published: false };
         fs::ftruncate(&image.file, size).map_err(|errno| image.failed(errno))?;
@@ -119,6 +105,32 @@ impl ImageFile {
             Err(Errno::NXIO) => Ok(self.size),
             found => found,
         }
+    }
+}
+
+/// Removes the `.part` of a restore that was cut off.
+fn clear_away(folder: &OwnedFd, part: &OsStr) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    #[expect(clippy::disallowed_methods, reason = "for reading, to ask for its lock")]
+    let file = match fs::openat(folder, part, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => opened.map_err(|errno| write_error(errno, ".part"))?,
+    };
+    let refused = |words: &str| Err(Error::new(ErrorKind::Refused, words));
+    if regular_size(&fs::fstat(&file).map_err(|errno| write_error(errno, ".part"))?).is_none() {
+        return refused(".part is no regular file");
+    }
+    match lock(&file) {
+        Err(Errno::WOULDBLOCK) => refused(".part is being written by another restore"),
+        _ => fs::unlinkat(folder, part, AtFlags::empty()).map_err(|errno| write_error(errno, ".part")),
+    }
+}
+
+/// So that others see that it is being written. Where there are no locks, O_EXCL has to do.
+fn lock(file: &OwnedFd) -> io::Result<()> {
+    match fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => Ok(()),
+        locked => locked,
     }
 }
 

@@ -164,6 +164,7 @@ mod tests {
         for direct in [true, false] {
             let source = store.open_read("f", direct).unwrap();
             let flags = fs::OFlags::WRONLY;
+            #[expect(clippy::disallowed_methods, reason = "damages a file on purpose")]
             let file = fs::open(store.path().join("f"), flags, fs::Mode::empty()).unwrap();
             fs::ftruncate(&file, 5000).unwrap();
             let error = source.read_at(0, &mut vec![0; 8192]).unwrap_err();
