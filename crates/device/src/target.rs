@@ -192,6 +192,9 @@ fn is_explained(usage: &Usage) -> bool {
     !(usage.mounted.is_empty() && usage.swap.is_empty() && usage.held_by.is_empty())
 }
 
+/// Any number of threads may read at once: each read has its own place and its own memory, and a sector
+/// that an odd write changes in part goes to the disk in one write. `concurrency` says 1 all the same, which
+/// asks who copies *from* a target to read in order: it may have a moving head.
 impl ReadAt for Target {
     fn size(&self) -> u64 {
         self.handle.size()

@@ -73,6 +73,36 @@ fn odd_writes_share_sectors() {
     assert!(back == bytes);
 }
 
+/// As the read-back of a restore does it: positional reads by several threads, direct and odd ones, while
+/// another one still writes elsewhere.
+#[test]
+fn many_read_at_once() {
+    let Some(disk) = Disk::new(16 * MIB, 4096) else { return };
+    let target = Target::claim(disk.path(), &Wanted { sector: 4096, ..disk.want() }, free).unwrap().unwrap();
+    let bytes = pattern(12 * MIB as usize);
+    target.write_at(0, &bytes).unwrap();
+    target.sync().unwrap();
+    std::thread::scope(|scope| {
+        for reader in 0..4 {
+            let (target, bytes) = (&target, &bytes);
+            scope.spawn(move || {
+                let mut aligned = Buf::with_capacity(MIB as usize);
+                for n in 0..24 {
+                    let (offset, len) = ((n * 4 + reader) * 128 * 1024 % (11 * MIB) + n % 2, MIB as usize);
+                    let here = &bytes[offset as usize..][..len];
+                    aligned.clear();
+                    let memory = aligned.grow(len).unwrap();
+                    target.read_at(offset, memory).unwrap();
+                    assert!(&*memory == here, "reader {reader} at {offset}");
+                }
+            });
+        }
+        for n in 0..40 {
+            target.write_at(12 * MIB + n * 5000 + 1, &bytes[..4999]).unwrap();
+        }
+    });
+}
+
 /// The filesystem below knows of zeroes that were asked for; written ones would be data.
 #[test]
 fn zeroes_are_asked_for() {
