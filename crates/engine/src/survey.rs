@@ -111,9 +111,33 @@ impl Survey {
         advice
     }
 
-    /// Nothing on it: no table, nothing recognised, and zeroes wherever it was looked at.
+    /// Nothing on it: no table, nothing recognised, and zeroes wherever it was looked at. One that cannot
+    /// be read may hold anything.
     pub fn is_blank(&self) -> bool {
+        let is_empty = |filled: &Filled| filled.zero && filled.unreadable == 0;
         matches!(self.layout.table, disk::Table::None)
-            && self.regions.iter().all(|r| r.content.is_none() && r.filled.as_ref().is_none_or(|f| f.zero))
+            && self.regions.iter().all(|region| {
+                region.content.is_none() && !region.unreadable && region.filled.as_ref().is_none_or(is_empty)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::Memory;
+
+    #[test]
+    fn what_cannot_be_read_is_not_blank() {
+        let blank = |bad: Vec<ByteRange>| {
+            let disk = Memory::new(vec![0; 1 << 20]).with(|disk| disk.bad = bad);
+            survey(&(Arc::new(disk) as Source), None, false).unwrap().is_blank()
+        };
+        assert!(blank(vec![]));
+        for bad in
+            [ByteRange::span(0, 512), ByteRange::span((1 << 20) - 512, 1 << 20), ByteRange::span(0, 1 << 20)]
+        {
+            assert!(!blank(vec![bad]), "{bad:?}");
+        }
     }
 }

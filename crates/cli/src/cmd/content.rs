@@ -39,6 +39,9 @@ impl ContentOut {
     }
 }
 
+/// What is said of a region with an unreadable beginning.
+pub(super) const FIRST_SECTOR: &str = "its first sector cannot be read";
+
 /// One region in words.
 pub(super) fn words(survey: &Survey, found: &Surveyed) -> String {
     let mut words = match found.region.role {
@@ -52,7 +55,7 @@ pub(super) fn words(survey: &Survey, found: &Surveyed) -> String {
         },
     };
     if found.unreadable {
-        words += ", its first sector cannot be read";
+        words.extend([", ", FIRST_SECTOR]);
     }
     words
 }
@@ -79,6 +82,7 @@ fn ebr(survey: &Survey, found: &Surveyed) -> String {
 fn filled(found: &Surveyed) -> &'static str {
     match &found.filled {
         Some(filled) if filled.zero && filled.exhaustive => "empty",
+        Some(filled) if filled.zero && filled.unreadable > 0 => "empty where it could be read",
         Some(filled) if filled.zero => "empty where it was sampled",
         Some(filled) if filled.random => "not empty, looks random",
         Some(_) => "not empty",

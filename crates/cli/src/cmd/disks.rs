@@ -1,12 +1,12 @@
 //! `disks`: who is who, what is on them, in use by whom.
 
 use super::Tools;
-use super::content::{ContentOut, words};
+use super::content::{ContentOut, FIRST_SECTOR, words};
 use crate::args::DisksArgs;
 use crate::exit::Exit;
 use crate::ui::text::{Align, quoted, size, table};
 use crate::ui::{answer, json};
-use block::{Result, Role};
+use block::{ErrorKind, Result, Role};
 use device::{Disk, DiskKind, Hidden, Monitor, Usage};
 use engine::{OpenOptions, Survey, Surveyed};
 use serde::Serialize;
@@ -76,7 +76,11 @@ struct Known {
 pub fn run(args: &DisksArgs, tools: &Tools) -> Result<Exit> {
     let mut known = vec![];
     for disk in tools.machine.disks()? {
-        known.push(look(tools, disk)?);
+        match look(tools, disk) {
+            // Unplugged since it was listed.
+            Err(error) if error.kind() == ErrorKind::Gone => {}
+            looked => known.push(looked?),
+        }
     }
     match args.json {
         true => json::answer(&Document { disks: known.into_iter().map(out).collect() })?,
@@ -109,6 +113,16 @@ impl Known {
     /// A disk that is one volume.
     fn whole(&self) -> Option<(&Survey, &Surveyed)> {
         self.region(0).filter(|(_, found)| found.region.role == Role::Whole)
+    }
+
+    /// Why it could not be looked into, or not where a table would be.
+    fn unreadable(&self) -> Option<String> {
+        match &self.survey {
+            Err(why) => Some(why.clone()),
+            Ok(survey) => {
+                survey.regions.first().filter(|first| first.unreadable).map(|_| FIRST_SECTOR.to_owned())
+            }
+        }
     }
 
     fn flags(&self) -> String {
@@ -146,9 +160,8 @@ fn text(known: &[Known]) -> String {
     for known in known {
         let disk = &known.disk;
         let what = match (&known.survey, known.whole()) {
-            (Err(why), _) => why.clone(),
-            (_, Some((survey, found))) => words(survey, found),
-            _ => String::new(),
+            (Ok(_), Some((survey, found))) => words(survey, found),
+            _ => known.unreadable().unwrap_or_default(),
         };
         let used = if disk.partitions.is_empty() { users(&known.usage) } else { String::new() };
         let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
@@ -217,7 +230,7 @@ fn out(known: Known) -> DiskOut {
         partitions: partitions.collect(),
         content: content(known.whole()),
         mounted: mounted(&known.usage),
-        unreadable: known.survey.as_ref().err().cloned(),
+        unreadable: known.unreadable(),
         kind: match known.disk.kind {
             DiskKind::Disk => "disk",
             DiskKind::Loop => "loop",
