@@ -1,6 +1,6 @@
 //! The words and the contract. Everything else in selfsame meets here, and this crate depends on nothing.
 //!
-//! * Words: [`ByteRange`], [`Lba`], [`SectorSize`], [`Extent`], [`Region`].
+//! * Words: [`ByteRange`], [`Lba`], [`SectorSize`], [`Extent`], [`Region`]; [`field`] reads them from bytes.
 //! * Reading: [`ReadAt`], and wrappers that are sources themselves: [`Slice`], [`Concat`], [`FillAbsent`].
 //! * Writing: [`WriteAt`], always readable, so that what was written is read back through the same handle.
 //! * Moving: [`Buffer`] is what one read moves, [`Sink`] with its [`Encode`] is where it goes.
@@ -11,6 +11,7 @@ mod buf;
 mod concat;
 mod error;
 mod extent;
+pub mod field;
 mod fill;
 mod range;
 mod read;

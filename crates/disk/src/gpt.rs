@@ -1,9 +1,9 @@
 //! GPT (UEFI 2.10, chapter 5): the primary and the backup, each checked by itself, then compared.
 
 use crate::guid::Guid;
-use crate::le::{bytes_at, u32_at, u64_at};
 use crate::partition::{Partition, TypeId};
 use crate::reader::{LARGEST, Reader};
+use block::field::{bytes_at, u32_at, u64_at};
 use block::{ByteRange, Lba, Result, SectorSize};
 
 /// Where the primary header lies.

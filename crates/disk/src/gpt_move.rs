@@ -1,9 +1,9 @@
 //! The backup GPT moved to the end of a larger disk.
 
 use crate::gpt::{self, Header};
-use crate::le::u32_at;
 use crate::mbr;
 use crate::reader::Reader;
+use block::field::u32_at;
 use block::{ByteRange, Error, ErrorKind, Lba, ReadAt, Result, SectorSize};
 
 /// What to write, as (offset in bytes, whole sectors), so that the disk that `source` holds, copied onto

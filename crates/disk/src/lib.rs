@@ -7,7 +7,6 @@ mod gpt;
 mod gpt_move;
 mod guid;
 pub mod layout;
-mod le;
 mod mbr;
 mod partition;
 pub mod probe;

@@ -1,9 +1,9 @@
 //! The MBR and its chain of EBRs, accepted and numbered as Linux does (block/partitions/msdos.c).
 
 use crate::gpt::PRIMARY;
-use crate::le::{bytes_at, u16_at, u32_at};
 use crate::partition::{Partition, TypeId};
 use crate::reader::Reader;
+use block::field::{bytes_at, u16_at, u32_at};
 use block::{Lba, Result, SectorSize};
 use std::collections::HashSet;
 

@@ -2,6 +2,7 @@
 
 use crate::Hex;
 use crate::frame::Sort;
+use block::field::{bytes_at, u16_at, u32_at, u64_at};
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, Result};
 
 /// Bytes of a page.
@@ -90,22 +91,6 @@ fn put<const N: usize>(fields: [(usize, &[u8]); N]) -> [u8; RECORD] {
     bytes
 }
 
-fn take<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    take(bytes, at).map(u64::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    take(bytes, at).map(u32::from_le_bytes)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    take(bytes, at).map(u16::from_le_bytes)
-}
-
 impl Record for Frame {
     const KIND: Kind = Kind::Frames;
 
@@ -124,7 +109,7 @@ impl Record for Frame {
 
     fn decode(bytes: &[u8; RECORD]) -> Option<Self> {
         let flags = bytes[25];
-        let digest = (flags & 1 != 0).then_some(take(bytes, 32)?);
+        let digest = (flags & 1 != 0).then_some(bytes_at(bytes, 32)?);
         let sort = Sort::from_code(bytes[24])?;
         let plain = ByteRange::new(u64_at(bytes, 0)?, u32_at(bytes, 16)?.into())?;
         let stored = ByteRange::new(u64_at(bytes, 8)?, u32_at(bytes, 20)?.into())?;
@@ -186,7 +171,7 @@ impl Record for Entry {
             plain: ByteRange::span(start, end),
             page: u32_at(bytes, 16)?,
             records,
-            digest: take(bytes, 32)?,
+            digest: bytes_at(bytes, 32)?,
         })
     }
 
@@ -225,7 +210,7 @@ pub(crate) fn build<R: Record>(id: Hex<16>, page: u32, file: Option<u32>, record
 
 /// The digest that a page carries; the caller compares it with the directory.
 pub(crate) fn digest(page: &[u8]) -> Option<[u8; 32]> {
-    take(page, DIGEST)
+    bytes_at(page, DIGEST)
 }
 
 /// The records of a page that proves itself and is this page of this index. Fails with
@@ -240,7 +225,7 @@ pub(crate) fn parse<R: Record>(page: &[u8], id: Hex<16>, number: u32, file: Opti
     if blake3::hash(page.get(..DIGEST).ok_or_else(broken)?) != proof {
         return Err(wrong("its digest is wrong"));
     }
-    if take(page, 8) != Some(id.0) {
+    if bytes_at(page, 8) != Some(id.0) {
         return Err(wrong("it belongs to another backup"));
     }
     if u32_at(page, 24) != Some(number) || u32_at(page, 32) != Some(file.unwrap_or(NO_FILE)) {

@@ -1,7 +1,6 @@
 //! What probes read through: bounded, cached at the front, and an unreadable place is simply not there.
 
-use crate::le;
-use block::{ByteRange, Error, ErrorKind, ReadAt};
+use block::{ByteRange, Error, ErrorKind, ReadAt, field};
 use std::cell::{Cell, RefCell};
 
 /// Bytes read once for all probes.
@@ -73,25 +72,25 @@ impl Bytes {
         self.0.get(at).copied()
     }
     pub(super) fn u16(&self, at: usize) -> Option<u16> {
-        le::u16_at(&self.0, at)
+        field::u16_at(&self.0, at)
     }
     pub(super) fn u32(&self, at: usize) -> Option<u32> {
-        le::u32_at(&self.0, at)
+        field::u32_at(&self.0, at)
     }
     pub(super) fn u64(&self, at: usize) -> Option<u64> {
-        le::u64_at(&self.0, at)
+        field::u64_at(&self.0, at)
     }
     pub(super) fn be16(&self, at: usize) -> Option<u16> {
-        le::be16_at(&self.0, at)
+        field::be16_at(&self.0, at)
     }
     pub(super) fn be32(&self, at: usize) -> Option<u32> {
-        le::be32_at(&self.0, at)
+        field::be32_at(&self.0, at)
     }
     pub(super) fn be64(&self, at: usize) -> Option<u64> {
-        le::be64_at(&self.0, at)
+        field::be64_at(&self.0, at)
     }
     pub(super) fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        le::bytes_at(&self.0, at)
+        field::bytes_at(&self.0, at)
     }
     pub(super) fn slice(&self, at: usize, len: usize) -> Option<&[u8]> {
         self.0.get(at..)?.get(..len)
