@@ -1,9 +1,9 @@
 //! A backup that is read: its manifest, its index, its stored files, and the disk that they are.
 
-use crate::frame::{self, Sort};
+use crate::frame::Sort;
 use crate::index::Index;
 use crate::page::Frame;
-use crate::reader::{Scratch, StoredFile, decode};
+use crate::reader::{Scratch, StoredFile, check_zero, decode};
 use crate::{Encoding, FileInfo, Hex, MANIFEST, MAX_MANIFEST, Manifest, Store, Sums, seek_table, value};
 use block::{ByteRange, Concat, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Slice, Source};
 use sha2::{Digest, Sha256};
@@ -219,11 +219,7 @@ impl Backup {
             }
             let stored = &bytes[here.index(start)];
             let proved = if frame.sort == Sort::Zero {
-                match info.encoding {
-                    Encoding::Zst => frame::check_zero(stored, frame.plain.len()),
-                    Encoding::Raw if frame::is_zero(stored) => Ok(()),
-                    Encoding::Raw => Err(Error::new(ErrorKind::Corrupt, "bytes that must be zero are not")),
-                }
+                check_zero(&frame, info.encoding, stored)
             } else {
                 let mut plain = std::mem::take(&mut scratch.plain);
                 plain.resize(frame.plain.index(frame.plain.start()).end, 0);
@@ -263,7 +259,7 @@ impl Backup {
             }
             let bytes = &plain[here.index(offset)];
             let same = match frame.digest {
-                _ if frame.sort == Sort::Zero => frame::is_zero(bytes),
+                _ if frame.sort == Sort::Zero => crate::is_zero(bytes),
                 Some(digest) if here == frame.plain => value(bytes, here.start(), info.length) == digest,
                 _ => false,
             };

@@ -1,15 +1,12 @@
 //! The parallel half of writing: cuts a buffer into frames, hashes and compresses them (FORMAT 3, 4).
 
 use crate::Encoding;
-use crate::frame::{self, Compressor, Sort};
+use crate::frame::{self, Compressor, MAX_ZERO, Sort};
 use crate::tree::{Node, value};
 use blake3::hazmat::HasherExt;
 use block::{Buffer, ByteRange, Encode, Error, ErrorKind, ExtentKind, Result};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The longest zero frame, in bytes, unless the grid is longer.
-const MAX_ZERO: u64 = 1 << 30;
 
 /// What encoders know of the files.
 #[derive(Debug)]

@@ -35,6 +35,9 @@ impl Sort {
     }
 }
 
+/// The longest zero frame, in bytes, unless the grid is longer (FORMAT 3.1).
+pub(crate) const MAX_ZERO: u64 = 1 << 30;
+
 /// Plain bytes of a block in the frames that we make by hand: the largest that Zstandard allows.
 const BLOCK: usize = 128 << 10;
 /// Bytes of a block's header.
@@ -68,14 +71,12 @@ fn blocks(len: u64) -> usize {
     usize::try_from(len.div_ceil(BLOCK as u64)).unwrap_or(usize::MAX)
 }
 
-/// Bytes of a stored frame of `len` plain bytes.
-#[cfg(test)]
+/// Bytes of a stored frame of `len` plain bytes, which are less than 2^40.
 pub(crate) fn stored_len(len: u64) -> u64 {
     (HEADER + BLOCK_HEADER * blocks(len)) as u64 + len
 }
 
-/// Bytes of a zero frame of `len` plain bytes.
-#[cfg(test)]
+/// Bytes of a zero frame of `len` plain bytes, which are less than 2^40.
 pub(crate) fn zero_len(len: u64) -> u64 {
     (HEADER + (BLOCK_HEADER + 1) * blocks(len)) as u64
 }

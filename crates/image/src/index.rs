@@ -1,7 +1,8 @@
 //! Reads the index of a finished backup (FORMAT 5): the directory once, pages when they are needed.
 
 use crate::page::{self, Entry, Frame, Kind, MAX_RECORDS, PAGE, Record};
-use crate::{Encoding, Hex, Manifest};
+use crate::shape::Shape;
+use crate::{Hex, Manifest};
 use block::{Buf, ByteRange, Error, ErrorKind, Extent, Result, Source};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,15 +21,6 @@ pub struct Index {
     files: Vec<Shape>,
     frames: Cache<Frame>,
     extents: Cache<Extent>,
-}
-
-/// What the manifest says of a stored file.
-#[derive(Clone, Copy)]
-struct Shape {
-    length: u64,
-    stored: u64,
-    encoding: Encoding,
-    grid: u64,
 }
 
 /// The most recently used pages.
@@ -77,16 +69,7 @@ impl Index {
             source,
             id: manifest.backup_id,
             directory: vec![],
-            files: manifest
-                .files
-                .iter()
-                .map(|file| Shape {
-                    length: file.length,
-                    stored: file.stored_size(),
-                    encoding: file.encoding,
-                    grid: manifest.grid,
-                })
-                .collect(),
+            files: manifest.files.iter().map(|file| Shape::new(file, manifest.grid)).collect(),
             name: manifest.index.name.clone(),
             frames: Cache::default(),
             extents: Cache::default(),
@@ -116,6 +99,10 @@ impl Index {
         if !numbers.into_iter().eq(0..pages) {
             return Err("its directory does not list every page once".to_owned());
         }
+        let known = |entry: &Entry| usize::try_from(entry.file).is_ok_and(|file| file < self.files.len());
+        if !self.directory.iter().all(known) {
+            return Err("its directory tells of a stored file that is not there".to_owned());
+        }
         for (file, shape) in (0_u32..).zip(&self.files) {
             let mut at = 0;
             for entry in self.entries(Kind::Frames, file) {
@@ -126,6 +113,11 @@ impl Index {
             }
             if at != shape.length {
                 return Err(format!("the pages of stored file {file} do not cover it"));
+            }
+            let lost = self.entries(Kind::Extents, file);
+            let disjoint = lost.is_sorted_by(|a, b| a.plain.end() <= b.plain.start());
+            if !disjoint || lost.last().is_some_and(|last| last.plain.end() > shape.length) {
+                return Err(format!("the extents of stored file {file} do not lie in it one by one"));
             }
         }
         Ok(())
@@ -149,11 +141,8 @@ impl Index {
     /// The records of a page, proved by the directory and checked to follow each other.
     fn records<R: Record>(&self, entry: &Entry, ordered: impl Fn(&R, &R) -> bool) -> Result<Vec<R>> {
         let bytes = self.page(entry.page)?;
-        let wrong = |what| {
-            Error::new(ErrorKind::Corrupt, format!("{}: index page {}: {what}", self.name, entry.page))
-        };
         if page::digest(&bytes) != Some(entry.digest) {
-            return Err(wrong("it is not the one that the directory tells of"));
+            return Err(self.wrong(entry, "it is not the one that the directory tells of"));
         }
         let records = page::parse::<R>(&bytes, self.id, entry.page, Some(entry.file))
             .map_err(|error| error.context(&self.name))?;
@@ -161,7 +150,7 @@ impl Index {
             && records.last().map(|last| last.plain().end()) == Some(entry.plain.end())
             && records.len() == usize::from(entry.records);
         if !whole || !records.windows(2).all(|pair| ordered(&pair[0], &pair[1])) {
-            return Err(wrong("its records do not follow each other"));
+            return Err(self.wrong(entry, "its records do not follow each other"));
         }
         Ok(records)
     }
@@ -169,22 +158,23 @@ impl Index {
     fn frame_page(&self, entry: &Entry) -> Result<Arc<Vec<Frame>>> {
         let shape = self.shape(entry.file)?;
         self.frames.get(entry.page, || {
-            let follows =
-                |a: &Frame, b: &Frame| a.plain.end() == b.plain.start() && a.stored.end() == b.stored.start();
-            let frames = self.records(entry, follows)?;
-            let most = shape.grid.max(1 << 30);
-            let possible = |frame: &Frame| {
-                frame.plain.len() <= most
-                    && frame.plain.end() <= shape.length
-                    && frame.stored.end() <= shape.stored
-                    && (shape.encoding == Encoding::Zst || frame.stored == frame.plain)
-            };
-            if frames.iter().all(possible) {
+            let frames = self.records(entry, Frame::is_before)?;
+            if frames.iter().all(|frame| shape.allows(frame)) {
                 return Ok(frames);
             }
-            let words = format!("{}: index page {}: a frame is impossible", self.name, entry.page);
-            Err(Error::new(ErrorKind::Corrupt, words))
+            Err(self.wrong(entry, "a frame is impossible"))
         })
+    }
+
+    fn extent_page(&self, entry: &Entry) -> Result<Arc<Vec<Extent>>> {
+        self.extents.get(entry.page, || {
+            self.records(entry, |a: &Extent, b: &Extent| a.range.end() <= b.range.start())
+        })
+    }
+
+    fn wrong(&self, entry: &Entry, what: &str) -> Error {
+        let words = format!("{}: index page {}: {what}", self.name, entry.page);
+        Error::new(ErrorKind::Corrupt, words)
     }
 
     fn shape(&self, file: u32) -> Result<Shape> {
@@ -192,15 +182,26 @@ impl Index {
         shape.copied().ok_or_else(|| Error::new(ErrorKind::Bug, "no such stored file"))
     }
 
-    /// The frames of a file from the one that holds the plain byte at `offset` on, in order.
+    /// The frames of a file from the one that holds the plain byte at `offset` on, in order: end to end in
+    /// the plain and in the stored bytes.
     pub fn frames_from(&self, file: u32, offset: u64) -> impl Iterator<Item = Result<Frame>> + '_ {
         let entries = self.entries(Kind::Frames, file);
         let first = entries.partition_point(|entry| entry.plain.end() <= offset);
+        // Where the stored bytes of the next page begin, if that is known: the file's first one at 0.
+        let mut stored = (first == 0).then_some(0);
         entries.get(first..).unwrap_or(&[]).iter().flat_map(move |entry| {
-            let (frames, failed) = match self.frame_page(entry) {
+            let page = self.frame_page(entry).and_then(|frames| {
+                let starts = frames.first().map(|frame| frame.stored.start());
+                match stored.is_none() || stored == starts {
+                    true => Ok(frames),
+                    false => Err(self.wrong(entry, "its frames do not follow those of the page before")),
+                }
+            });
+            let (frames, failed) = match page {
                 Ok(frames) => (frames, None),
                 Err(error) => (Arc::default(), Some(Err(error))),
             };
+            stored = frames.last().map(|frame| frame.stored.end());
             let first = frames.partition_point(|frame| frame.plain.end() <= offset);
             (first..frames.len()).map(move |at| Ok(frames[at])).chain(failed)
         })
@@ -258,34 +259,26 @@ impl Index {
         last.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{}: a file without frames", self.name)))
     }
 
-    /// What is lost of the plain bytes `range` of a file, cut to it.
-    pub fn extents(&self, file: u32, range: ByteRange) -> Result<Vec<Extent>> {
+    /// The first bytes of the plain bytes `range` of a file that are lost, cut to it.
+    pub fn first_lost(&self, file: u32, range: ByteRange) -> Result<Option<Extent>> {
         let entries = self.entries(Kind::Extents, file);
         let first = entries.partition_point(|entry| entry.plain.end() <= range.start());
-        let mut found = vec![];
         for entry in entries.iter().skip(first).take_while(|entry| entry.plain.start() < range.end()) {
-            let follows = |a: &Extent, b: &Extent| a.range.end() <= b.range.start();
-            let extents = self.extents.get(entry.page, || self.records(entry, follows))?;
-            for extent in extents.iter().filter(|extent| extent.range.overlaps(range)) {
-                Extent { range: extent.range.intersect(range), ..*extent }.append(&mut found);
+            let extents = self.extent_page(entry)?;
+            let at = extents.partition_point(|extent| extent.range.end() <= range.start());
+            if let Some(extent) = extents.get(at).filter(|extent| extent.range.overlaps(range)) {
+                return Ok(Some(Extent { range: extent.range.intersect(range), ..*extent }));
             }
         }
-        Ok(found)
+        Ok(None)
     }
 
     /// Reads every record page. The first thing that is wrong with each is passed to `fault`.
     pub(crate) fn check_pages(&self, mut fault: impl FnMut(Error)) {
-        for entry in &self.directory {
-            let checked = match entry.kind {
-                Kind::Extents => {
-                    let follows = |a: &Extent, b: &Extent| a.range.end() <= b.range.start();
-                    self.records(entry, follows).map(|_| ())
-                }
-                _ => self.frame_page(entry).map(|_| ()),
-            };
-            if let Err(error) = checked {
-                fault(error);
-            }
+        for (file, _) in (0_u32..).zip(&self.files) {
+            self.frames_from(file, 0).filter_map(Result::err).for_each(&mut fault);
+            let extents = self.entries(Kind::Extents, file).iter().map(|entry| self.extent_page(entry));
+            extents.filter_map(Result::err).for_each(&mut fault);
         }
     }
 }

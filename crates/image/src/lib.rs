@@ -24,6 +24,7 @@ mod reader;
 mod restore_text;
 mod room;
 mod seek_table;
+mod shape;
 mod store;
 mod stored_file;
 mod sums;

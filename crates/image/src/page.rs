@@ -60,6 +60,13 @@ pub struct Frame {
     pub partial: bool,
 }
 
+impl Frame {
+    /// Does `next` begin where this one ends, in the plain and in the stored bytes?
+    pub(crate) fn is_before(&self, next: &Self) -> bool {
+        self.plain.end() == next.plain.start() && self.stored.end() == next.stored.start()
+    }
+}
+
 /// A page of the directory stands for one page of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {

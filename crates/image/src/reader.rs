@@ -38,7 +38,7 @@ fn room(stored: &mut Buf, len: usize) -> Result<&mut [u8]> {
     stored.grow(len).ok_or_else(|| Error::new(ErrorKind::Bug, "no room for a frame"))
 }
 
-/// Decodes one frame into all of `plain` and proves it. `length`: plain bytes of the file.
+/// Decodes one frame that is not zero into all of `plain` and proves it. `length`: plain bytes of the file.
 pub(crate) fn decode(
     frame: &Frame,
     encoding: Encoding,
@@ -47,20 +47,28 @@ pub(crate) fn decode(
     plain: &mut [u8],
     decompressor: &mut Option<Decompressor>,
 ) -> Result<()> {
+    let wrong = || Error::new(ErrorKind::Corrupt, "a frame is not what its digest says");
     let decompressor = match decompressor {
         Some(decompressor) => decompressor,
         none => none.insert(Decompressor::new()?),
     };
     match encoding {
         Encoding::Zst => decompressor.decode(frame.sort, stored, plain)?,
-        Encoding::Raw => plain.copy_from_slice(stored),
+        Encoding::Raw if stored.len() == plain.len() => plain.copy_from_slice(stored),
+        Encoding::Raw => return Err(wrong()),
     }
-    let proved = match frame.digest {
-        _ if frame.sort == Sort::Zero => frame::is_zero(plain),
-        Some(digest) => value(plain, frame.plain.start(), length) == digest,
-        None => false,
-    };
-    if proved { Ok(()) } else { Err(Error::new(ErrorKind::Corrupt, "a frame is not what its digest says")) }
+    let proved = frame.digest.is_some_and(|digest| value(plain, frame.plain.start(), length) == digest);
+    if proved { Ok(()) } else { Err(wrong()) }
+}
+
+/// Proves a zero frame by its form. Its plain bytes, up to 1 GiB, are never in memory. `stored`: all of it,
+/// or any part of a raw one.
+pub(crate) fn check_zero(frame: &Frame, encoding: Encoding, stored: &[u8]) -> Result<()> {
+    match encoding {
+        Encoding::Zst => frame::check_zero(stored, frame.plain.len()),
+        Encoding::Raw if frame::is_zero(stored) => Ok(()),
+        Encoding::Raw => Err(Error::new(ErrorKind::Corrupt, "bytes that must be zero are not")),
+    }
 }
 
 /// A stored file as a source.
@@ -144,10 +152,13 @@ impl StoredFile {
             let here = &stored[frame.stored.index(all.start())];
             let hit = frame.plain.intersect(want);
             let place = &mut buf[hit.index(want.start())];
-            let decoded = if hit == frame.plain {
+            let decoded = if frame.sort == Sort::Zero {
+                place.fill(0);
+                check_zero(frame, self.encoding, here)
+            } else if hit == frame.plain {
                 decode(frame, self.encoding, self.length, here, place, decompressor)
             } else {
-                plain.resize(frame.plain.index(frame.plain.start()).end.min(1 << 30), 0);
+                plain.resize(frame.plain.index(frame.plain.start()).end, 0);
                 decode(frame, self.encoding, self.length, here, plain, decompressor)
                     .map(|()| place.copy_from_slice(&plain[hit.index(frame.plain.start())]))
             };
@@ -179,17 +190,12 @@ impl StoredFile {
         }
         if self.encoding == Encoding::Raw && frame.sort == Sort::Zero {
             self.stored.read_at(hit.start(), place).map_err(failed)?;
-            let words = "bytes that must be zero are not";
-            return if frame::is_zero(place) {
-                Ok(())
-            } else {
-                Err(failed(Error::new(ErrorKind::Corrupt, words)))
-            };
+            return check_zero(frame, self.encoding, place).map_err(failed);
         }
         let stored = room(&mut scratch.stored, frame.stored.index(frame.stored.start()).end)?;
         self.stored.read_at(frame.stored.start(), stored).map_err(failed)?;
         let plain = if frame.sort == Sort::Zero {
-            frame::check_zero(stored, frame.plain.len()).map_err(failed)?;
+            check_zero(frame, self.encoding, stored).map_err(failed)?;
             place.fill(0);
             vec![]
         } else {
@@ -207,11 +213,6 @@ impl StoredFile {
         Ok(())
     }
 
-    /// The first bytes of `want` that nobody has.
-    fn first_lost(&self, want: ByteRange) -> Result<Option<Extent>> {
-        Ok(self.index.extents(self.number, want)?.first().copied())
-    }
-
     /// What is known of a frame's bytes from `offset` on: the extent that starts there, cut to the frame.
     fn known(&self, frame: &Frame, offset: u64) -> Result<Extent> {
         let kind = if frame.sort == Sort::Zero { ExtentKind::Zero } else { ExtentKind::Data };
@@ -219,7 +220,7 @@ impl StoredFile {
         if !frame.partial {
             return Ok(Extent { range: rest, kind });
         }
-        Ok(match self.first_lost(rest)? {
+        Ok(match self.index.first_lost(self.number, rest)? {
             Some(lost) if lost.range.start() == offset => lost,
             Some(lost) => Extent { range: ByteRange::span(offset, lost.range.start()), kind },
             None => Extent { range: rest, kind },
@@ -237,7 +238,7 @@ impl ReadAt for StoredFile {
         if want.is_empty() {
             return Ok(());
         }
-        let lost = self.first_lost(want)?;
+        let lost = self.index.first_lost(self.number, want)?;
         let good = ByteRange::span(offset, lost.map_or(want.end(), |lost| lost.range.start()));
         let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
         let read = match good.is_empty() {
