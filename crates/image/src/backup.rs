@@ -3,7 +3,7 @@
 use crate::frame::Sort;
 use crate::index::Index;
 use crate::page::Frame;
-use crate::reader::{Scratch, StoredFile, check_zero, decode};
+use crate::reader::{Scratch, check_zero, decode, plain};
 use crate::{Encoding, FileInfo, Hex, MANIFEST, MAX_MANIFEST, Manifest, Store, Sums, seek_table, value};
 use block::{ByteRange, Concat, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Slice, Source};
 use sha2::{Digest, Sha256};
@@ -121,9 +121,7 @@ impl Backup {
 
     /// The plain bytes of a stored file, proved frame by frame.
     pub fn file(&self, number: usize) -> Result<Source> {
-        let (info, file) = self.info(number)?;
-        let stored = self.stored(number, false)?;
-        Ok(Arc::new(StoredFile::new(info, file, self.manifest.grid, Arc::clone(&self.index), stored)))
+        plain(&self.manifest, &self.index, number, self.stored(number, false)?)
     }
 
     /// The disk that was saved.

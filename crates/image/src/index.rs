@@ -55,7 +55,8 @@ impl<R: Record> Cache<R> {
 
 impl Index {
     /// Reads the directory and checks that its pages cover every stored file once. `source`: the file.
-    pub(crate) fn open(source: Source, manifest: &Manifest) -> Result<Self> {
+    /// Fails with [`ErrorKind::Corrupt`] unless it is the one that the manifest tells of.
+    pub fn open(source: Source, manifest: &Manifest) -> Result<Self> {
         let name = manifest.index.name.clone();
         let wrong = |what: &str| Error::new(ErrorKind::Corrupt, format!("{name}: {what}"));
         let (Some(pages), Some(digest)) = (manifest.index.pages, manifest.index.digest) else {

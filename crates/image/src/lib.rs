@@ -40,7 +40,7 @@ pub use image_file::ImageFile;
 pub use index::Index;
 pub use manifest::*;
 pub use page::Frame;
-pub use reader::Scratch;
+pub use reader::{Scratch, plain};
 pub use restore_text::restore_text;
 pub use room::{Room, room};
 pub use store::{Store, is_part, peek, random_id};

@@ -3,7 +3,7 @@
 use crate::frame::{self, Decompressor, Sort};
 use crate::index::Index;
 use crate::page::Frame;
-use crate::{Encoding, value};
+use crate::{Encoding, FileInfo, Manifest, value};
 use block::{Buf, ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Source};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -71,8 +71,17 @@ pub(crate) fn check_zero(frame: &Frame, encoding: Encoding, stored: &[u8]) -> Re
     }
 }
 
+/// The plain bytes of stored file `number`, proved frame by frame. `stored`: its stored bytes, all parts
+/// joined. Fails with [`ErrorKind::Bug`] if the manifest has no such file.
+pub fn plain(manifest: &Manifest, index: &Arc<Index>, number: usize, stored: Source) -> Result<Source> {
+    let bug = || Error::new(ErrorKind::Bug, "no such stored file");
+    let info = manifest.files.get(number).ok_or_else(bug)?;
+    let number = u32::try_from(number).map_err(|_| bug())?;
+    Ok(Arc::new(StoredFile::new(info, number, manifest.grid, Arc::clone(index), stored)))
+}
+
 /// A stored file as a source.
-pub(crate) struct StoredFile {
+struct StoredFile {
     name: String,
     number: u32,
     encoding: Encoding,
@@ -90,13 +99,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl StoredFile {
     /// `stored`: its stored bytes, all parts joined.
-    pub(crate) fn new(
-        info: &crate::FileInfo,
-        number: u32,
-        grid: u64,
-        index: Arc<Index>,
-        stored: Source,
-    ) -> Self {
+    fn new(info: &FileInfo, number: u32, grid: u64, index: Arc<Index>, stored: Source) -> Self {
         Self {
             name: info.name.clone(),
             number,
