@@ -49,7 +49,8 @@ pub fn backups(dir: &Path) -> Result<Vec<Listed>> {
 fn listed(folder: PathBuf) -> Listed {
     let stored = std::fs::read_dir(&folder)
         .map(|entries| {
-            entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
+            let sizes = entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len());
+            sizes.fold(0, u64::saturating_add) // sparse files can claim anything
         })
         .unwrap_or(0);
     let (state, manifest) = match image::peek(&folder) {

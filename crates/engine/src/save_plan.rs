@@ -106,6 +106,10 @@ pub fn plan_save(
     if subject.source.size() == 0 {
         return Err(Error::new(ErrorKind::Usage, format!("{} has no bytes", subject.word)));
     }
+    if subject.source.size() > image::MAX_DISK {
+        let words = format!("{} is larger than 256 TiB, more than a backup can hold", subject.word);
+        return Err(Error::new(ErrorKind::Unsupported, words));
+    }
     let mut notes = vec![];
     let room = room_at(subject, opener.machine, dest, &mut notes)?;
     limit_files(&mut options, &room, &mut notes)?;

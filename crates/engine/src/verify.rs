@@ -8,7 +8,7 @@ use crate::sinks::Check;
 use block::{Buffer, ByteRange, Encode, Error, ErrorKind, Result, SectorSize, Sink};
 use image::{Backup, Hex, Manifest, Store, Sums};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -57,6 +57,10 @@ pub struct Verified {
     pub absent: u64,
 }
 
+/// The longest file that is neither a stored file nor the index, in bytes (FORMAT 1).
+const MAX_OTHER: u64 = 1 << 30;
+const TOO_LARGE: &str = "it is larger than 1 GiB, which no file of its kind is";
+
 /// Most faults that are listed; a lost file has millions.
 const MAX_FAULTS: usize = 1000;
 
@@ -86,14 +90,14 @@ pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verifi
         let extra = present.keys().filter(|name| *name != Sums::NAME && !listed.contains(&name.as_str()));
         extra.for_each(|name| found.fault(name, "does not belong to this backup"));
     }
-    let all: u64 = present.values().sum();
+    let all = present.values().fold(0, |sum: u64, size| sum.saturating_add(*size));
     ctx.expect(&[(all, UNIT)]);
     ctx.phase("checking", Side::Source, all, UNIT);
 
-    let mut summed = BTreeMap::new();
+    let (mut summed, mut stored) = (BTreeMap::new(), BTreeSet::new());
     match Backup::open(path) {
         Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
-        Err(error) => found.fault(error_file(&error), error.to_string()),
+        Err(error) => found.fault(&error_file(path, &error), error.to_string()),
         Ok(backup) => {
             let manifest = backup.manifest();
             found.name.clone_from(&manifest.name);
@@ -105,6 +109,11 @@ pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verifi
                 let checked = check_stored(&backup, number, ctx)?;
                 found.take(manifest, checked.faults);
                 summed.extend(checked.sums);
+                stored.extend(manifest.files[number].parts.iter().map(|part| part.name.clone()));
+            }
+            let other = |name: &str| !stored.contains(name) && name != manifest.index.name;
+            for (name, _) in present.iter().filter(|(name, size)| other(name) && **size > MAX_OTHER) {
+                found.fault(name, TOO_LARGE);
             }
         }
     }
@@ -112,21 +121,28 @@ pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verifi
         found.files += 1;
         found.bytes += size;
         let Some(want) = sums.get(name) else { continue };
+        // What is named is wrong already, and what has no sum could not be opened as the manifest has it:
+        // a hole of any length may be in its place.
+        if found.faults.iter().any(|fault| fault.file == *name) {
+            continue;
+        }
         let have = match summed.get(name) {
             Some(sum) => *sum,
+            None if stored.contains(name) => continue,
             None => sum_file(&store, name, ctx)?,
         };
-        let named = found.faults.iter().any(|fault| fault.file == *name);
-        if have != want && !named {
+        if have != want {
             found.fault(name, "its bytes are not those that SHA256SUMS tells of");
         }
     }
     Ok(found)
 }
 
-/// An error that names no file is about the manifest: it is read first.
-fn error_file(error: &Error) -> &'static str {
-    if error.to_string().contains(".idx") { "index" } else { image::MANIFEST }
+/// An error that does not name the index is about the manifest: it is read first.
+fn error_file(path: &Path, error: &Error) -> String {
+    let index = image::peek(path).ok().map(|manifest| manifest.index.name);
+    let named = index.filter(|name| error.to_string().contains(name.as_str()));
+    named.unwrap_or_else(|| image::MANIFEST.to_owned())
 }
 
 impl Verified {
@@ -164,15 +180,18 @@ pub fn check_rest(backup: &Backup, ctx: &Context) -> Result<()> {
     let corrupt =
         |fault: &dyn fmt::Display| Error::new(ErrorKind::Corrupt, format!("the backup is damaged: {fault}"));
     let sums = Sums::parse(&store.read_small(Sums::NAME, Sums::MAX)?)?;
-    let present: Vec<String> = store.names()?.into_iter().map(|(name, _)| name).collect();
-    if let Some(name) = sums.names().find(|name| !present.iter().any(|there| there == name)) {
+    let present = store.names()?;
+    if let Some(name) = sums.names().find(|name| !present.iter().any(|(there, _)| there == name)) {
         return Err(corrupt(&format!("{name} is missing")));
     }
     let manifest = backup.manifest();
     let stored =
         |name: &str| manifest.files.iter().flat_map(|file| &file.parts).any(|part| part.name == name);
-    for name in present.iter().filter(|name| *name != Sums::NAME && !stored(name)) {
+    for (name, size) in present.iter().filter(|(name, _)| name != Sums::NAME && !stored(name)) {
         let want = sums.get(name).ok_or_else(|| corrupt(&format!("{name} does not belong to it")))?;
+        if *size > MAX_OTHER && *name != manifest.index.name {
+            return Err(corrupt(&format!("{name}: {TOO_LARGE}")));
+        }
         if sum_file(store, name, ctx)? != want {
             return Err(corrupt(&format!("{name}: its bytes are not those that SHA256SUMS tells of")));
         }

@@ -2,7 +2,7 @@
 
 mod check;
 
-pub use check::grid_for;
+pub use check::{MAX_DISK, grid_for};
 
 use crate::Hex;
 use block::{ByteRange, Error, ErrorKind, Region, Result, Role};
@@ -374,6 +374,9 @@ impl Manifest {
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|source| Error::new(ErrorKind::Bug, "writing manifest.json").with_source(source))?;
         json.push(b'\n');
+        if json.len() as u64 > MAX_MANIFEST {
+            return Err(Error::new(ErrorKind::Bug, "manifest.json would be larger than 8 MiB"));
+        }
         Ok(json)
     }
 }

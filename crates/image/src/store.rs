@@ -143,17 +143,19 @@ impl Store {
     fn open_file(&self, name: &str, direct: bool) -> Result<StoredFile> {
         check_name(name)?;
         let path = self.path.join(name);
-        // NONBLOCK: a FIFO that somebody put there must not stop us.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let irregular = || Error::new(ErrorKind::Corrupt, format!("{} is no regular file", path.display()));
+        let failed = |errno: Errno| Error::io(errno.into(), format!("opening {}", path.display()));
+        // Opening alone does something to a FIFO, a tape or a watchdog: first a look, then again at what was
+        // opened. NONBLOCK is for what takes its place in between.
+        let found = fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        regular_size(&found).ok_or_else(irregular)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         #[expect(clippy::disallowed_methods, reason = "only reads")]
         let file = fs::openat(&self.dir, name, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::LOOP | Errno::NXIO => irregular(),
-            errno => Error::io(errno.into(), format!("opening {}", path.display())),
+            errno => failed(errno),
         })?;
-        let found = fs::fstat(&file)
-            .map_err(|errno| Error::io(errno.into(), format!("opening {}", path.display())))?;
-        let size = regular_size(&found).ok_or_else(irregular)?;
+        let size = regular_size(&fs::fstat(&file).map_err(failed)?).ok_or_else(irregular)?;
         Ok(StoredFile::new(file, path, size, direct))
     }
 

@@ -110,7 +110,8 @@ fn names_are_names_of_the_format() {
 /// Each is refused by name, in a listing and when it is opened, and a FIFO stops nobody.
 #[test]
 fn only_regular_files() {
-    let irregular: [fn(&Path); 3] = [
+    let irregular: [fn(&Path); 4] = [
+        |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
         |path| symlink("/etc/passwd", path).unwrap(),
         |path| std::fs::create_dir(path).unwrap(),
         |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success()),

@@ -12,6 +12,10 @@ const MIN_GRID: u64 = 1 << 17;
 /// Frames that a disk of any size has at most.
 const MAX_FRAMES: u64 = 1 << 24;
 
+/// The largest disk that a backup holds, in bytes: 256 TiB. Its frames are of 16 MiB, and the buffers of a
+/// job are at least one frame long: what a manifest says may not take more memory than there is.
+pub const MAX_DISK: u64 = 1 << 48;
+
 /// The grid of a disk of this size, in bytes: the smallest power of two from 128 KiB on that cuts it into
 /// at most 2^24 frames.
 pub fn grid_for(disk_size: u64) -> u64 {
@@ -88,7 +92,7 @@ impl Manifest {
 
 impl DiskInfo {
     fn check(&self) -> Result<()> {
-        demand((1..LIMIT).contains(&self.size), "size of the disk")?;
+        demand((1..=MAX_DISK).contains(&self.size), "size of the disk")?;
         demand(SectorSize::new(self.sector_size).is_some(), "sector size of the disk")
     }
 }

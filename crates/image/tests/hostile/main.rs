@@ -5,3 +5,5 @@
 
 mod build;
 mod bytes;
+mod index;
+mod manifest;
