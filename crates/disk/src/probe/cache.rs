@@ -54,9 +54,11 @@ pub(super) fn drbd(disk: &Window) -> Option<Content> {
     };
     // Version 8 has four UUIDs where version 9 has one and reserves the rest: the magic does not move.
     let (version, clean) = known(md.be32(60)?)?;
-    let content =
-        Content::new("drbd", "DRBD", Usage::Raid).id(format!("{:x}", md.be64(48)?)).version(version);
-    Some(content.clean_if(clean))
+    let content = Content::new("drbd", "DRBD", Usage::Raid).version(version).clean_if(clean);
+    Some(match md.be64(48)? {
+        0 => content,
+        device_uuid => content.id(format!("{device_uuid:x}")),
+    })
 }
 
 pub(super) fn vdo(disk: &Window) -> Option<Content> {
