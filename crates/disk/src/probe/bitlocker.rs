@@ -22,5 +22,8 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     let fve = disk.get(metadata, 12)?;
     fve.magic(0, b"-FVE-FS-")?;
     let content = content.version(fve.u16(10)?);
-    Some(if seven { content.id(format!("{:016}", boot.u32(67)?)) } else { content })
+    Some(match boot.array(67).map(i32::from_le_bytes)? {
+        serial if seven && serial != 0 => content.id(format!("{serial:016}")),
+        _ => content,
+    })
 }

@@ -47,17 +47,17 @@ pub(super) fn drbd(disk: &Window) -> Option<Content> {
     }
     let md = disk.get(disk.end_less(4096)?, 512)?;
     let known = |magic: u32| match magic {
-        0x8374_026B => Some(("v08", true)),
-        0x8374_026C => Some(("v08", false)),
-        0x8374_026D => Some(("v09", true)),
+        0x8374_026B => Some(("v08", 40, true)),
+        0x8374_026C => Some(("v08", 40, false)),
+        0x8374_026D => Some(("v09", 48, true)),
         _ => None,
     };
-    // Version 8 has four UUIDs where version 9 has one and reserves the rest: the magic does not move.
-    let (version, clean) = known(md.be32(60)?)?;
+    // Version 9 reserves more before the UUID of the device; the magic did not move.
+    let (version, device_uuid, clean) = known(md.be32(60)?)?;
     let content = Content::new("drbd", "DRBD", Usage::Raid).version(version).clean_if(clean);
-    Some(match md.be64(48)? {
+    Some(match md.be64(device_uuid)? {
         0 => content,
-        device_uuid => content.id(format!("{device_uuid:x}")),
+        id => content.id(format!("{id:x}")),
     })
 }
 

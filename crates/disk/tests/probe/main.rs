@@ -1,6 +1,9 @@
 //! Identification against `blkid -p`, on images that tools make and on images made by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+#![allow(clippy::disallowed_methods)]
 
+mod hand;
 mod made;
 
 use block::{ByteRange, ReadAt, Result};
