@@ -56,7 +56,7 @@ pub(super) fn hfsplus(disk: &Window) -> Option<Content> {
     let block_size = u64::from(header.be32(40)?);
     let total_blocks = header.be32(44)?;
     let free_blocks = header.be32(48)?;
-    if !is_plus(&header, 0) || block_size < 512 || !block_size.is_power_of_two() {
+    if !is_plus(&header, 0) || block_size < 512 {
         return None;
     }
     let title = match (header.has(0, b"HX"), attributes & JOURNALED != 0) {
@@ -105,10 +105,13 @@ pub(super) fn apfs(disk: &Window) -> Option<Content> {
     let object_type = nx.u16(24)?;
     let block_size = nx.u32(36)?;
     let block_count = nx.u64(40)?;
-    if sum::fletcher64(nx.slice(8, 4088)?) != nx.u64(0)? || object_type != 1 || block_size != 4096 {
+    let (subtype, pad) = (nx.u16(28)?, nx.u16(30)?);
+    if (object_type, subtype, pad, block_size) != (1, 0, 0, 4096) {
         return None;
     }
-    Some(Content::filesystem("apfs", "APFS container").uuid(nx.array(72)?).space(4096, block_count, None))
+    let content = Content::filesystem("apfs", "APFS container").uuid(nx.array(72)?);
+    let good = sum::fletcher64(nx.slice(8, 4088)?) == nx.u64(0)?;
+    Some(content.space(4096, block_count, None).checksum(good))
 }
 
 /// A physical volume of CoreStorage that is encrypted with FileVault 2.

@@ -12,10 +12,8 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     let num_devices = sb.u64(0x88)?;
     let csum_type = sb.u16(0xC4)?;
     let devid = sb.u64(0xC9)?;
-    let crc32c_wrong = csum_type == 0 && !sum::crc32c(!0, sb.slice(32, 4064)?) != sb.u32(0)?;
-    if bytenr != 64 << 10 || crc32c_wrong {
-        return None;
-    }
+    // The other kinds of checksum are not computed here.
+    let crc32c = csum_type != 0 || !sum::crc32c(!0, sb.slice(32, 4064)?) == sb.u32(0)?;
     let content = Content::filesystem("btrfs", "btrfs").label(sb.slice(0x12B, 256)?).uuid(sb.array(0x20)?);
     let content = content.space(1, total_bytes, total_bytes.checked_sub(bytes_used));
     let content = if num_devices > 1 {
@@ -23,6 +21,7 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     } else {
         content
     };
+    let content = content.checksum(crc32c && bytenr == 64 << 10);
     Some(if log_root == 0 {
         content
     } else {

@@ -11,15 +11,16 @@ pub(super) fn bcache(disk: &Window) -> Option<Content> {
     let keys = usize::from(sb.u16(206)?);
     let length = keys.checked_mul(8)?.checked_add(200)?;
     // A bcachefs of the first version has the same magic; its offset lies elsewhere.
-    if sb.u64(8)? != 8 || keys > 256 || sum::crc64(sb.slice(8, length)?) != sb.u64(0)? {
+    if sb.u64(8)? != 8 {
         return None;
     }
+    let good = keys <= 256 && sb.slice(8, length).map(sum::crc64) == sb.u64(0);
     let role = match sb.u64(16)? {
         0 | 3 | 5 => "bcache cache",
         _ => "bcache backing device",
     };
     let content = Content::new("bcache", role, Usage::Other).uuid(sb.array(40)?);
-    Some(content.attention(StateKind::Member, "used through bcache"))
+    Some(content.attention(StateKind::Member, "used through bcache").checksum(good))
 }
 
 pub(super) fn bcachefs(disk: &Window) -> Option<Content> {

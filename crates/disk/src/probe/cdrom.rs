@@ -6,12 +6,18 @@ const DESCRIPTORS: u64 = 32 << 10;
 const SECTOR: u64 = 2048;
 
 pub(super) fn iso9660(disk: &Window) -> Option<Content> {
-    let pvd = disk.get(DESCRIPTORS, 2048)?;
-    if pvd.has(9, b"CDROM") {
+    let first = disk.get(DESCRIPTORS, 2048)?;
+    if first.has(9, b"CDROM") {
         let content = Content::filesystem("iso9660", "High Sierra").version("High Sierra");
-        return Some(content.label(pvd.slice(48, 32)?));
+        return Some(content.label(first.slice(48, 32)?));
     }
-    pvd.magic(1, b"CD001")?;
+    first.magic(1, b"CD001")?;
+    let descriptors = || descriptors(disk);
+    let pvd = descriptors().find(|vd| vd.u8(0) == Some(1))?;
+    let joliet = descriptors().find(is_joliet).and_then(|vd| {
+        let units = vd.slice(40, 32)?.as_chunks::<2>().0;
+        Some(units.iter().map(|unit| u16::from_be_bytes(*unit)).collect::<Vec<u16>>())
+    });
     let content = Content::filesystem("iso9660", "ISO 9660");
     let content = content.space(pvd.u16(128)?.into(), pvd.u32(80)?.into(), None);
     let date = |at| iso_date(pvd.slice(at, 17)?);
@@ -20,7 +26,7 @@ pub(super) fn iso9660(disk: &Window) -> Option<Content> {
         None => content,
     };
     let name = pvd.slice(40, 32)?;
-    match joliet(disk) {
+    match joliet {
         None => Some(content.label(name)),
         // A Joliet label holds 16 characters: where they only begin the other one, that is the better.
         Some(units) if units.iter().zip(name).all(|(unit, byte)| *unit == u16::from(*byte)) => {
@@ -43,20 +49,14 @@ fn iso_date(field: &[u8]) -> Option<String> {
     Some(text)
 }
 
-fn joliet(disk: &Window) -> Option<Vec<u16>> {
-    for index in 1..16u64 {
-        let at = index.checked_mul(SECTOR)?.checked_add(DESCRIPTORS)?;
-        let vd = disk.get(at, 128)?;
-        match vd.u8(0)? {
-            2 if [b"%/@", b"%/C", b"%/E"].iter().any(|escape| vd.has(88, *escape)) => {
-                let units = vd.slice(40, 32)?.as_chunks::<2>().0;
-                return Some(units.iter().map(|unit| u16::from_be_bytes(*unit)).collect());
-            }
-            0xFF => return None,
-            _ => {}
-        }
-    }
-    None
+/// The volume descriptors, up to the one that ends them.
+fn descriptors<'a>(disk: &'a Window) -> impl Iterator<Item = Bytes> + 'a {
+    let at = |index: u64| index.checked_mul(SECTOR)?.checked_add(DESCRIPTORS);
+    (0..16).map_while(move |index| disk.get(at(index)?, 2048)).take_while(|vd| vd.u8(0) != Some(0xFF))
+}
+
+fn is_joliet(vd: &Bytes) -> bool {
+    vd.u8(0) == Some(2) && [b"%/@", b"%/C", b"%/E"].iter().any(|escape| vd.has(88, *escape))
 }
 
 pub(super) fn udf(disk: &Window) -> Option<Content> {

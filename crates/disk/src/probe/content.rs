@@ -44,6 +44,8 @@ pub enum StateKind {
     Encrypted,
     /// Other devices belong to it.
     Member,
+    /// Its own checksum says that it is not as it was written.
+    Damaged,
     /// Anything else.
     Other,
 }
@@ -165,6 +167,11 @@ impl Content {
         } else {
             self.attention(StateKind::Dirty, "not cleanly unmounted")
         }
+    }
+
+    /// Says so where its own checksum is wrong. What it claims is still what it was.
+    pub(super) fn checksum(self, good: bool) -> Self {
+        if good { self } else { self.attention(StateKind::Damaged, "its superblock's checksum is wrong") }
     }
 
     /// The word for it in names of stored files: `[a-z0-9]` only.

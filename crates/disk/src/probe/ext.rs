@@ -1,6 +1,6 @@
 //! ext2, ext3, ext4 and their external journal (Linux, `fs/ext4/ext4.h`), told apart as blkid does.
 
-use super::{Content, StateKind, Usage, Window};
+use super::{Content, StateKind, Usage, Window, sum};
 
 const HAS_JOURNAL: u32 = 0x4;
 const INCOMPAT_RECOVER: u32 = 0x4;
@@ -10,6 +10,9 @@ const INCOMPAT_64BIT: u32 = 0x80;
 const EXT2_INCOMPAT: u32 = 0x12;
 const EXT3_INCOMPAT: u32 = EXT2_INCOMPAT | INCOMPAT_RECOVER;
 const EXT3_RO_COMPAT: u32 = 0x7;
+const METADATA_CSUM: u32 = 0x400;
+/// In `s_flags`: made for a kernel where ext4 was new.
+const TEST_FILESYS: u32 = 0x4;
 const VALID_FS: u16 = 1;
 const ERROR_FS: u16 = 2;
 
@@ -27,20 +30,21 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     let s_feature_ro_compat = sb.u32(0x64)?;
     let s_blocks_count_hi = sb.u32(0x150)?;
     let s_free_blocks_hi = sb.u32(0x158)?;
-    if s_log_block_size > 6 || s_blocks_count == 0 || s_rev_level > 1 {
-        return None;
-    }
+    let s_flags = sb.u32(0x160)?;
+    let good =
+        s_feature_ro_compat & METADATA_CSUM == 0 || sum::crc32c(!0, sb.slice(0, 0x3FC)?) == sb.u32(0x3FC)?;
     let version = format!("{s_rev_level}.{s_minor_rev_level}");
     let named =
         |content: Content| Some(content.label(sb.slice(0x78, 16)?).uuid(sb.array(0x68)?).version(&version));
-    let unit = 1024u64 << s_log_block_size;
+    let unit = 1024u64.checked_shl(s_log_block_size).unwrap_or(0);
     if s_feature_incompat & INCOMPAT_JOURNAL_DEV != 0 {
         let journal = Content::new("jbd", "external journal of ext3 or ext4", Usage::Other);
-        return named(journal.space(unit, s_blocks_count.into(), None));
+        return named(journal.space(unit, s_blocks_count.into(), None).checksum(good));
     }
     let journal = s_feature_compat & HAS_JOURNAL != 0;
     let newer = s_feature_ro_compat & !EXT3_RO_COMPAT != 0 || s_feature_incompat & !EXT3_INCOMPAT != 0;
     let name = match (newer, journal) {
+        _ if s_flags & TEST_FILESYS != 0 => "ext4dev",
         (true, _) => "ext4",
         (false, true) => "ext3",
         (false, false) if s_feature_incompat & !EXT2_INCOMPAT == 0 => "ext2",
@@ -58,6 +62,7 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     } else {
         content.clean_if(s_state & VALID_FS != 0)
     };
+    let content = content.checksum(good);
     let content = if s_state & ERROR_FS != 0 {
         content.attention(StateKind::Other, "errors were found in it")
     } else {

@@ -19,12 +19,13 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     if (major_ver, minor_ver) == (1, 0) {
         return Some(content);
     }
-    if checksum_offset != 0 && sum::crc32(MAGIC, sb.slice(0, checksum_offset)?) != sb.u32(checksum_offset)? {
-        return None;
-    }
+    let sum_of = |len| Some(sum::crc32(MAGIC, sb.slice(0, len)?));
+    let good = checksum_offset == 0
+        || sum_of(checksum_offset).is_some_and(|sum| sb.u32(checksum_offset) == Some(sum));
     let units = sb.slice(0x7C, 1024)?.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit));
     let content =
         content.label_utf16(units).uuid(sb.array(0x6C)?).version(format!("{major_ver}.{minor_ver}"));
+    let content = content.checksum(good);
     if log_blocksize != 12 || log_blocks_per_seg > 16 {
         return Some(content);
     }

@@ -16,6 +16,11 @@ pub(super) fn ddf(disk: &Window) -> Option<Content> {
         if !big && header.u32(0)? != u32::from_be_bytes(DDF_MAGIC) {
             return None;
         }
+        // The anchor names the place of the primary header.
+        let primary = if big { header.be64(96) } else { header.u64(96) }?;
+        if primary > 0 && disk.get(primary.checked_mul(512)?, 4)?.0 != header.slice(0, 4)? {
+            return None;
+        }
         let content = Content::new("ddf_raid_member", "DDF RAID", Usage::Raid).id_text(header.slice(8, 24)?);
         let revision = String::from_utf8_lossy(header.slice(32, 8)?).trim_end_matches('\0').to_owned();
         Some(content.version(revision).attention(StateKind::Member, "member of an array"))

@@ -25,11 +25,19 @@ fn header(disk: &Window, offset: u64, magic: &[u8]) -> Option<Content> {
             let title = format!("LUKS1 encrypted ({}-{})", name(8)?, name(40)?);
             Content::new("crypto_LUKS", title, Usage::Crypto)
         }
-        2 if phdr.be64(256)? == offset => {
-            Content::new("crypto_LUKS", "LUKS2 encrypted", Usage::Crypto).label(phdr.slice(24, 48)?)
+        2 => Content::new("crypto_LUKS", "LUKS2 encrypted", Usage::Crypto).label(phdr.slice(24, 48)?),
+        _ => {
+            return Some(
+                Content::new("crypto_LUKS", "LUKS of an unknown version", Usage::Crypto).version(version),
+            );
         }
-        _ => return None,
     };
     let content = content.id_text(phdr.slice(168, 40)?).version(version);
+    let misplaced = version == 2 && phdr.be64(256)? != offset;
+    let content = if misplaced {
+        content.attention(StateKind::Damaged, "its header belongs to another place")
+    } else {
+        content
+    };
     Some(content.attention(StateKind::Encrypted, "encrypted"))
 }

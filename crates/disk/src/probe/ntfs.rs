@@ -6,6 +6,8 @@ const ATTRIBUTE_VOLUME_NAME: u32 = 0x60;
 const ATTRIBUTE_VOLUME_INFORMATION: u32 = 0x70;
 const ATTRIBUTE_END: u32 = 0xFFFF_FFFF;
 const VOLUME_IS_DIRTY: u16 = 1;
+/// Bytes of a record that are looked at.
+const RECORD_MAX: u64 = 64 << 10;
 /// The number of $Volume in the master file table.
 const VOLUME: u64 = 3;
 
@@ -14,8 +16,9 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     boot.magic(3, b"NTFS    ")?;
     let bytes_per_sector = u64::from(boot.u16(0x0B)?);
     let sectors_per_cluster = match boot.u8(0x0D)? {
-        count if count <= 128 => u64::from(count),
-        shift => 1u64.checked_shl(256u32.checked_sub(shift.into())?)?,
+        count @ (1 | 2 | 4 | 8 | 16 | 32 | 64 | 128) => u64::from(count),
+        shift @ 240..=249 => 1u64.checked_shl(256u32.checked_sub(shift.into())?)?,
+        _ => return None,
     };
     let number_of_sectors = boot.u64(0x28)?;
     let mft_lcn = boot.u64(0x30)?;
@@ -24,21 +27,23 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     let unused = [0x0E, 0x0F, 0x10, 0x11, 0x12, 0x13, 0x14, 0x16, 0x17, 0x20, 0x21, 0x22, 0x23];
     let unused = unused.iter().all(|at| boot.u8(*at) == Some(0));
     let cluster = bytes_per_sector.checked_mul(sectors_per_cluster)?;
-    let sane = (256..=4096).contains(&bytes_per_sector) && bytes_per_sector.is_power_of_two();
-    if !unused || !sane || !sectors_per_cluster.is_power_of_two() || cluster > 2 << 20 {
+    let clusters = number_of_sectors.checked_div(sectors_per_cluster)?;
+    let outside = mft_lcn > clusters || boot.u64(0x38)? > clusters;
+    if !unused || !(256..=4096).contains(&bytes_per_sector) || cluster > 2 << 20 || outside {
         return None;
     }
-    let record = match u64::try_from(clusters_per_mft_record) {
-        Ok(clusters) => clusters.checked_mul(cluster)?,
-        Err(_) => 1u64.checked_shl(clusters_per_mft_record.unsigned_abs().into())?,
+    let record = match clusters_per_mft_record {
+        count @ (1 | 2 | 4 | 8 | 16 | 32 | 64) => u64::try_from(count).ok()?.checked_mul(cluster)?,
+        -31..=-9 => 1u64.checked_shl(clusters_per_mft_record.unsigned_abs().into())?,
+        _ => return None,
     };
-    if !(256..=65536).contains(&record) {
-        return None;
-    }
     let mft = mft_lcn.checked_mul(cluster)?;
     disk.get(mft, 4)?.magic(0, b"FILE")?;
-    let volume = disk.get(mft.checked_add(record.checked_mul(VOLUME)?)?, usize::try_from(record).ok()?)?;
-    let volume = fixed_up(volume)?;
+    let volume = mft.checked_add(record.checked_mul(VOLUME)?)?;
+    // Records have 1 or 4 KiB; what claims more is not searched.
+    let volume = disk.get(volume, usize::try_from(record.min(RECORD_MAX)).ok()?)?;
+    volume.magic(0, b"FILE")?;
+    let volume = fixed_up(volume).unwrap_or(Bytes(vec![]));
     let content = Content::filesystem("ntfs", "NTFS").id(format!("{volume_serial:016X}"));
     let content = content.space(bytes_per_sector, number_of_sectors, None);
     let content = match attribute(&volume, ATTRIBUTE_VOLUME_NAME) {

@@ -8,9 +8,9 @@ pub(super) fn reiserfs(disk: &Window) -> Option<Content> {
     }
     [8u64, 64].iter().find_map(|kib| {
         let sb = disk.get(kib.checked_mul(1024)?, 512)?;
-        let version = if sb.has(52, b"ReIsEr2Fs") {
+        let version = if *kib == 64 && sb.has(52, b"ReIsEr2Fs") {
             "3.6"
-        } else if sb.has(52, b"ReIsEr3Fs") {
+        } else if *kib == 64 && sb.has(52, b"ReIsEr3Fs") {
             "JR"
         } else {
             sb.magic(52, b"ReIsErFs")?;
@@ -22,7 +22,7 @@ pub(super) fn reiserfs(disk: &Window) -> Option<Content> {
         let s_blocksize = u64::from(sb.u16(44)?);
         let s_umount_state = sb.u16(50)?;
         let inside_journal = kib.checked_div(s_blocksize / 512)? > s_journal_block / 2;
-        if inside_journal || !s_blocksize.is_power_of_two() {
+        if inside_journal {
             return None;
         }
         let content = Content::filesystem("reiserfs", "ReiserFS").version(version);
@@ -78,28 +78,31 @@ pub(super) fn minix(disk: &Window) -> Option<Content> {
     let third = |magic: Option<u16>| (magic == Some(0x4D5A)).then_some(3u8);
     let little = version(sb.u16(16)).or_else(|| third(sb.u16(24)));
     let big = little.is_none();
-    let version = little.or_else(|| version(sb.be16(16))).or_else(|| third(sb.be16(24)))?;
+    let version = little.or_else(|| version(sb.be16(16)))?;
     let number = |at| if big { sb.be16(at) } else { sb.u16(at) }.map(u64::from);
-    let content = Content::filesystem("minix", "minix").version(version);
-    if version == 3 {
-        let maps = number(6)? != 0 && number(8)? != 0;
-        let s_blocksize = u64::from(if big { sb.be16(28) } else { sb.u16(28) }?);
-        let zones = u64::from(sb.n32(20, big)?);
-        return maps.then(|| content.space(s_blocksize, zones, None));
-    }
-    let (s_ninodes, s_imap_blocks, s_zmap_blocks, s_firstdatazone) =
-        (number(0)?, number(4)?, number(6)?, number(8)?);
-    let zones = if version == 1 { number(2)? } else { sb.n32(20, big)?.into() };
+    // Version 3 has more inodes, so that what follows lies two bytes further.
+    let (s_ninodes, maps, zones) = match version {
+        1 => (number(0)?, 4, number(2)?),
+        2 => (number(0)?, 4, sb.n32(20, big)?.into()),
+        _ => (sb.n32(0, big)?.into(), 6, sb.n32(20, big)?.into()),
+    };
+    let field = |index: usize| number(index.checked_mul(2)?.checked_add(maps)?);
+    let (s_imap_blocks, s_zmap_blocks, s_firstdatazone, s_log_zone_size) =
+        (field(0)?, field(1)?, field(2)?, field(3)?);
     let bits = |blocks: u64| blocks.saturating_mul(8192);
     let data = zones.checked_sub(s_firstdatazone)?;
-    let sane = s_imap_blocks != 0
-        && s_zmap_blocks != 0
-        && bits(s_imap_blocks) > s_ninodes
-        && bits(s_zmap_blocks) > data;
-    if !sane {
+    let inodes = s_ninodes != 0 && s_ninodes != u32::MAX.into() && bits(s_imap_blocks) > s_ninodes;
+    if !inodes || s_log_zone_size != 0 || bits(s_zmap_blocks) <= data {
         return None;
     }
+    let content = Content::filesystem("minix", "minix").version(version);
+    if version == 3 {
+        return Some(content.space(number(28)?, zones, None));
+    }
     let s_state = number(18)?;
+    if s_state > 3 {
+        return None;
+    }
     let content = content.space(1024, zones, None).clean_if(s_state & 1 != 0);
     Some(if s_state & 2 != 0 {
         content.attention(StateKind::Other, "errors were found in it")
@@ -111,8 +114,10 @@ pub(super) fn minix(disk: &Window) -> Option<Content> {
 /// The newer of the two superblocks that are good.
 pub(super) fn nilfs(disk: &Window) -> Option<Content> {
     let second = (disk.size() / 512).checked_sub(8)?.checked_mul(512)?;
-    let good = |offset| disk.get(offset, 1024).filter(|sb| nilfs_good(disk, sb).is_some());
-    let sb = [good(1024), good(second)].into_iter().flatten().max_by_key(|sb| sb.u64(56))?;
+    let good = |offset| disk.get(offset, 1024).filter(|sb| nilfs_good(sb).is_some());
+    // A second one that belongs to a disk of another size is not ours.
+    let second = good(second).filter(|sb| sb.u64(32) == Some(disk.size()));
+    let sb = [second, good(1024)].into_iter().flatten().max_by_key(|sb| sb.u64(56))?;
     let s_rev_level = sb.u32(0)?;
     let s_log_block_size = sb.u32(20)?;
     let s_dev_size = sb.u64(32)?;
@@ -124,11 +129,11 @@ pub(super) fn nilfs(disk: &Window) -> Option<Content> {
     Some(content.clean_if(s_state & 1 != 0))
 }
 
-fn nilfs_good(disk: &Window, sb: &Bytes) -> Option<()> {
+fn nilfs_good(sb: &Bytes) -> Option<()> {
     sb.magic(6, b"\x34\x34")?;
     let s_bytes = usize::from(sb.u16(8)?);
     let s_crc_seed = sb.u32(12)?;
     let rest = sb.0.get(20..s_bytes)?;
     let crc = [sb.slice(0, 16)?, &[0; 4], rest].iter().fold(s_crc_seed, |crc, part| sum::crc32(crc, part));
-    (crc == sb.u32(16)? && sb.u64(32)? == disk.size()).then_some(())
+    (crc == sb.u32(16)?).then_some(())
 }

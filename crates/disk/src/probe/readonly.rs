@@ -8,7 +8,6 @@ pub(super) fn cramfs(disk: &Window) -> Option<Content> {
     if !big {
         sb.magic(0, b"\x45\x3D\xCD\x28")?;
     }
-    sb.magic(16, b"Compressed ROMFS")?;
     Some(Content::filesystem("cramfs", "cramfs").label(sb.slice(48, 16)?).space(
         1,
         sb.n32(4, big)?.into(),
@@ -46,15 +45,12 @@ pub(super) fn erofs(disk: &Window) -> Option<Content> {
     let feature_compat = sb.u32(8)?;
     let blkszbits = u32::from(sb.u8(12)?);
     let blocks = sb.u32(36)?;
-    if !(9..=12).contains(&blkszbits) {
-        return None;
-    }
-    if feature_compat & 1 != 0 && blkszbits == 12 {
-        sb.0.get_mut(4..8)?.fill(0);
-        if sum::crc32c(!0, &sb.0) != checksum {
-            return None;
-        }
-    }
     let content = Content::filesystem("erofs", "EROFS").label(sb.slice(64, 16)?).uuid(sb.array(48)?);
-    Some(content.space(1 << blkszbits, blocks.into(), None))
+    // Over the rest of the block, which is that of 4 KiB wherever it was looked at.
+    let good = feature_compat & 1 == 0 || blkszbits != 12 || {
+        sb.0.get_mut(4..8)?.fill(0);
+        sum::crc32c(!0, &sb.0) == checksum
+    };
+    let unit = 1u64.checked_shl(blkszbits).unwrap_or(0);
+    Some(content.space(unit, blocks.into(), None).checksum(good))
 }

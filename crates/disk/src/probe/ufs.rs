@@ -10,10 +10,7 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
         let sb = disk.get(kib.checked_mul(1024)?, 1380)?;
         let big = MAGICS.contains(&sb.be32(1372)?);
         let fs_magic = sb.n32(1372, big)?;
-        let fs_bsize = sb.n32(48, big)?;
-        let fs_fsize = sb.n32(52, big)?;
-        let sizes = fs_fsize.is_power_of_two() && fs_bsize.is_power_of_two() && fs_fsize <= fs_bsize;
-        if !MAGICS.contains(&fs_magic) || !sizes {
+        if !MAGICS.contains(&fs_magic) {
             return None;
         }
         let (title, version) = if fs_magic == UFS2 { ("UFS2", "2") } else { ("UFS1", "1") };

@@ -1,12 +1,13 @@
 //! XFS and its external log (kernel, `fs/xfs/libxfs/xfs_format.h`, `xfs_log_format.h`).
 
-use super::{Content, Usage, Window};
+use super::{Content, Usage, Window, sum};
 
 pub(super) fn probe(disk: &Window) -> Option<Content> {
     let sb = disk.get(0, 512)?;
     sb.magic(0, b"XFSB")?;
     let sb_blocksize = sb.be32(4)?;
     let sb_dblocks = sb.be64(8)?;
+    let sb_rextsize = sb.be32(80)?;
     let sb_agblocks = u64::from(sb.be32(84)?);
     let sb_agcount = u64::from(sb.be32(88)?);
     let sb_sectsize = sb.be16(102)?;
@@ -14,6 +15,8 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     let sb_blocklog = sb.u8(120)?;
     let sb_sectlog = sb.u8(121)?;
     let sb_inodelog = sb.u8(122)?;
+    let sb_inopblog = sb.u8(123)?;
+    let sb_versionnum = sb.be16(100)?;
     let sb_imax_pct = sb.u8(127)?;
     let sb_fdblocks = sb.be64(144)?;
     let power = |size: u32, log: u8| size.is_power_of_two() && size.trailing_zeros() == u32::from(log);
@@ -23,6 +26,8 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
         && (512..=32768).contains(&sb_sectsize)
         && power(sb_inodesize.into(), sb_inodelog)
         && (256..=2048).contains(&sb_inodesize)
+        && sb_blocklog.checked_sub(sb_inodelog) == Some(sb_inopblog)
+        && (4 << 10..=1 << 30).contains(&sb_rextsize.wrapping_mul(sb_blocksize))
         && sb_imax_pct <= 100;
     let most = sb_agcount.checked_mul(sb_agblocks)?;
     let least = sb_agcount.checked_sub(1)?.checked_mul(sb_agblocks)?.checked_add(64)?;
@@ -30,7 +35,13 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
         return None;
     }
     let content = Content::filesystem("xfs", "XFS").label(sb.slice(108, 12)?).uuid(sb.array(32)?);
-    Some(content.space(sb_blocksize.into(), sb_dblocks, Some(sb_fdblocks)))
+    // Version 5 has a checksum, of the sector with the checksum zero.
+    let good = sb_versionnum & 0xF != 5 || {
+        let mut sector = disk.get(0, sb_sectsize.into())?.0;
+        let sb_crc = std::mem::take(sector.get_mut(224..228)?.first_chunk_mut::<4>()?);
+        !sum::crc32c(!0, &sector) == u32::from_le_bytes(sb_crc)
+    };
+    Some(content.space(sb_blocksize.into(), sb_dblocks, Some(sb_fdblocks)).checksum(good))
 }
 
 /// A log record header in one of the first 512 sectors.

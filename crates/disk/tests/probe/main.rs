@@ -5,6 +5,7 @@
 
 mod hand;
 mod made;
+mod mutated;
 
 use block::{ByteRange, ReadAt, Result};
 use disk::probe::{Content, identify};
@@ -37,12 +38,13 @@ type Tags = [Option<String>; 4];
 
 /// What blkid says, without the escapes of its export format.
 fn blkid(path: &Path) -> Tags {
-    ["TYPE", "LABEL", "UUID", "VERSION"].map(|name| {
-        let output =
-            Command::new("blkid").args(["-p", "-o", "value", "-s", name]).arg(path).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned();
-        (!text.is_empty()).then_some(text)
-    })
+    ["TYPE", "LABEL", "UUID", "VERSION"].map(|name| blkid_tag(path, name))
+}
+
+fn blkid_tag(path: &Path, name: &str) -> Option<String> {
+    let output = Command::new("blkid").args(["-p", "-o", "value", "-s", name]).arg(path).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned();
+    (!text.is_empty()).then_some(text)
 }
 
 /// The same, as we say it.
