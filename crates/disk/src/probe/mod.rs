@@ -18,6 +18,7 @@ mod luks;
 mod lvm;
 mod md;
 mod ntfs;
+mod ntfs_files;
 mod older;
 mod readonly;
 mod sum;
@@ -26,6 +27,7 @@ mod ufs;
 mod uuid;
 mod window;
 mod xfs;
+mod xfs_log;
 mod zfs;
 
 pub use content::{Content, Severity, State, StateKind, Usage};

@@ -1,13 +1,11 @@
 //! NTFS and ReFS (the Linux-NTFS documentation).
 
-use super::{Content, StateKind, Window, window::Bytes};
+use super::ntfs_files::{Data, Files, find};
+use super::{Content, StateKind, Window};
 
 const ATTRIBUTE_VOLUME_NAME: u32 = 0x60;
 const ATTRIBUTE_VOLUME_INFORMATION: u32 = 0x70;
-const ATTRIBUTE_END: u32 = 0xFFFF_FFFF;
 const VOLUME_IS_DIRTY: u16 = 1;
-/// Bytes of a record that are looked at.
-const RECORD_MAX: u64 = 64 << 10;
 /// The number of $Volume in the master file table.
 const VOLUME: u64 = 3;
 
@@ -39,54 +37,43 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     };
     let mft = mft_lcn.checked_mul(cluster)?;
     disk.get(mft, 4)?.magic(0, b"FILE")?;
-    let volume = mft.checked_add(record.checked_mul(VOLUME)?)?;
-    // Records have 1 or 4 KiB; what claims more is not searched.
-    let volume = disk.get(volume, usize::try_from(record.min(RECORD_MAX)).ok()?)?;
-    volume.magic(0, b"FILE")?;
-    let volume = fixed_up(volume).unwrap_or(Bytes(vec![]));
+    let files = Files { disk, cluster, record, mft };
+    disk.get(mft.checked_add(record.checked_mul(VOLUME)?)?, 4)?.magic(0, b"FILE")?;
+    let volume = files.record(VOLUME);
+    let value = |kind| match Data::of(&find(volume.as_ref()?, kind)?)? {
+        Data::Resident(value) => Some(value),
+        Data::Runs(_) => None,
+    };
     let content = Content::filesystem("ntfs", "NTFS").id(format!("{volume_serial:016X}"));
     let content = content.space(bytes_per_sector, number_of_sectors, None);
-    let content = match attribute(&volume, ATTRIBUTE_VOLUME_NAME) {
+    let content = match value(ATTRIBUTE_VOLUME_NAME) {
         Some(name) => {
-            content.label_utf16(name.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)))
+            content.label_utf16(name.0.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)))
         }
         None => content,
     };
-    let information = attribute(&volume, ATTRIBUTE_VOLUME_INFORMATION).map(|value| Bytes(value.to_vec()));
-    Some(match information.and_then(|value| value.u16(10)) {
-        Some(flags) if flags & VOLUME_IS_DIRTY == 0 => content.normal(StateKind::Clean, "clean"),
-        Some(_) => content.attention(StateKind::Dirty, "marked dirty"),
-        None => content,
-    })
+    Some(with_state(content, &files, value(ATTRIBUTE_VOLUME_INFORMATION).and_then(|value| value.u16(10))))
 }
 
-/// A record with the last two bytes of each of its 512-byte strides put back.
-fn fixed_up(mut record: Bytes) -> Option<Bytes> {
-    record.magic(0, b"FILE")?;
-    let array = usize::from(record.u16(4)?);
-    let count = usize::from(record.u16(6)?);
-    for stride in 1..count {
-        let original = record.array::<2>(array.checked_add(stride.checked_mul(2)?)?)?;
-        let end = stride.checked_mul(512)?;
-        record.0.get_mut(end.checked_sub(2)?..end)?.copy_from_slice(&original);
-    }
-    Some(record)
-}
-
-/// The value of the first resident attribute of this type.
-fn attribute(record: &Bytes, wanted: u32) -> Option<&[u8]> {
-    let mut at = usize::from(record.u16(20)?);
-    loop {
-        let (kind, length) = (record.u32(at)?, usize::try_from(record.u32(at.checked_add(4)?)?).ok()?);
-        if kind == ATTRIBUTE_END || length < 16 {
-            return None;
-        }
-        if kind == wanted && record.u8(at.checked_add(8)?)? == 0 {
-            let value_length = usize::try_from(record.u32(at.checked_add(16)?)?).ok()?;
-            let value_offset = usize::from(record.u16(at.checked_add(20)?)?);
-            return record.slice(at.checked_add(value_offset)?, value_length);
-        }
-        at = at.checked_add(length)?;
+/// What the flags of the volume, its journal and its hibernation file say.
+fn with_state(content: Content, files: &Files, flags: Option<u16>) -> Content {
+    let dirty = flags.map(|flags| flags & VOLUME_IS_DIRTY != 0);
+    let log_clean = files.log_is_clean();
+    let hibernated = files.hibernated() == Some(true);
+    let content = match dirty {
+        Some(true) => content.attention(StateKind::Dirty, "marked dirty"),
+        Some(false) if log_clean != Some(false) && !hibernated => content.normal(StateKind::Clean, "clean"),
+        _ => content,
+    };
+    let content = if log_clean == Some(false) {
+        content.attention(StateKind::JournalReplay, "journal needs recovery")
+    } else {
+        content
+    };
+    if hibernated {
+        content.attention(StateKind::Hibernated, "Windows is hibernated (hiberfil.sys)")
+    } else {
+        content
     }
 }
 

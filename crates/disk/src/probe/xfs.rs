@@ -1,12 +1,13 @@
 //! XFS and its external log (kernel, `fs/xfs/libxfs/xfs_format.h`, `xfs_log_format.h`).
 
-use super::{Content, Usage, Window, sum};
+use super::{Content, StateKind, Usage, Window, sum, xfs_log};
 
 pub(super) fn probe(disk: &Window) -> Option<Content> {
     let sb = disk.get(0, 512)?;
     sb.magic(0, b"XFSB")?;
     let sb_blocksize = sb.be32(4)?;
     let sb_dblocks = sb.be64(8)?;
+    let sb_logstart = sb.be64(48)?;
     let sb_rextsize = sb.be32(80)?;
     let sb_agblocks = u64::from(sb.be32(84)?);
     let sb_agcount = u64::from(sb.be32(88)?);
@@ -16,6 +17,8 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     let sb_sectlog = sb.u8(121)?;
     let sb_inodelog = sb.u8(122)?;
     let sb_inopblog = sb.u8(123)?;
+    let sb_logblocks = u64::from(sb.be32(96)?);
+    let sb_agblklog = sb.u8(124)?;
     let sb_versionnum = sb.be16(100)?;
     let sb_imax_pct = sb.u8(127)?;
     let sb_fdblocks = sb.be64(144)?;
@@ -41,7 +44,21 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
         let sb_crc = std::mem::take(sector.get_mut(224..228)?.first_chunk_mut::<4>()?);
         !sum::crc32c(!0, &sector) == u32::from_le_bytes(sb_crc)
     };
-    Some(content.space(sb_blocksize.into(), sb_dblocks, Some(sb_fdblocks)).checksum(good))
+    let content = content.space(sb_blocksize.into(), sb_dblocks, Some(sb_fdblocks)).checksum(good);
+    // A log that starts nowhere is on another device.
+    let clean = (sb_logstart != 0).then(|| {
+        // A block number is a group and a block in it, each group taking a power of two.
+        let group = sb_logstart.checked_shr(sb_agblklog.into())?;
+        let within = sb_logstart.checked_sub(group.checked_shl(sb_agblklog.into())?)?;
+        let block = group.checked_mul(sb_agblocks)?.checked_add(within)?;
+        let start = block.checked_mul(sb_blocksize.into())?;
+        xfs_log::is_clean(disk, start, sb_logblocks.checked_mul(sb_blocksize.into())? / 512)
+    });
+    Some(match clean.flatten() {
+        Some(true) => content.normal(StateKind::Clean, "clean"),
+        Some(false) => content.attention(StateKind::JournalReplay, "log needs recovery"),
+        None => content,
+    })
 }
 
 /// A log record header in one of the first 512 sectors.

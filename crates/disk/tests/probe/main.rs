@@ -6,6 +6,7 @@
 mod hand;
 mod made;
 mod mutated;
+mod states;
 
 use block::{ByteRange, ReadAt, Result};
 use disk::probe::{Content, identify};
