@@ -12,6 +12,17 @@ import sys
 # (disk, tool): why the two differ and we are right, by Linux's kernel or by what lies on the disk.
 EXPECTED = {
     ("gpt-no-protective", "sfdisk"): "the GPT is intact and read all the same; a finding says that Linux ignores it",
+    ("gpt-usable-beyond", "sfdisk"): "as gpt-no-protective; sfdisk shows the protective MBR instead",
+    ("gpt-usable-reversed", "sfdisk"): "as gpt-usable-beyond",
+    ("gpt-entries-of-256", "sgdisk"): "it cannot read them; sfdisk does, and agrees",
+    ("gpt-entries-of-4096", "sgdisk"): "it cannot read them; sfdisk does, and agrees",
+    ("gpt-entry-reversed", "sgdisk"): "it gives a partition a negative length",
+    ("mbr-300-logicals", "sfdisk"): "Linux has 251 logical partitions, sfdisk at most 56",
+    ("mbr-boot-flag-odd", "sfdisk"): "Linux takes a boot flag other than 0 and 0x80 for boot code, not a table",
+    ("mbr-ebr-99-empty", "sfdisk"): "Linux follows 100 EBRs without data",
+    ("mbr-ebr-four-slots", "sfdisk"): "Linux uses all four slots of an EBR, as OS/2 does",
+    ("mbr-ebr-loop", "sfdisk"): "sfdisk and Linux count the same partition until they have no numbers left",
+    ("mbr-two-extended", "sfdisk"): "Linux follows every extended partition",
     ("superfloppy", "sfdisk"): "a FAT boot sector with four empty entries; Linux shows no partitions either",
 }
 ATTRIBUTES = {"RequiredPartition": 0, "NoBlockIOProtocol": 1, "LegacyBIOSBootable": 2}
@@ -26,7 +37,8 @@ def sfdisk(disk):
     answer = run("sfdisk", "-J", disk)
     if answer.returncode != 0:
         return None
-    table = json.loads(answer.stdout)["partitiontable"]
+    # Before the document it may say that it leaves out an empty partition.
+    table = json.loads(answer.stdout[answer.stdout.index("{") :])["partitiontable"]
     partitions = {}
     for entry in table.get("partitions", []):
         flags = entry.get("attrs", "").replace("GUID:", "").replace(",", " ").split()

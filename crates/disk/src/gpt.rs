@@ -1,6 +1,7 @@
 //! GPT (UEFI 2.10, chapter 5): the primary and the backup, each checked by itself, then compared.
 
 use crate::guid::Guid;
+use crate::kernel;
 use crate::partition::{Partition, TypeId};
 use crate::reader::{LARGEST, Reader};
 use block::field::{bytes_at, u32_at, u64_at};
@@ -202,7 +203,9 @@ pub(crate) fn find(disk: &mut Reader<'_>) -> Result<Copies> {
             disk.damage("the primary GPT and its backup differ; the primary is used");
         }
         (Ok(_), Err(why)) => disk.damage(format!("the backup GPT at LBA {said} is lost: {why}")),
-        (Err(why), Ok(_)) => disk.damage(format!("the primary GPT is lost, its backup is used: {why}")),
+        (Err(why), Ok(_)) => disk.damage(format!(
+            "the primary GPT is lost ({why}); its backup is used here, but Linux ignores it"
+        )),
         _ => {}
     }
     if let Ok(backup) = &backup
@@ -219,8 +222,8 @@ impl Copies {
     pub(crate) fn table(&self, disk: &mut Reader<'_>, hybrid: bool) -> Option<(Gpt, Vec<Partition>)> {
         let used = self.primary.as_ref().or(self.backup.as_ref())?;
         let header = &used.header;
-        if header.last_usable_lba > disk.last() {
-            disk.damage("the GPT was written for a larger disk; Linux ignores it");
+        if let Some(why) = kernel::ignores(header, disk.last()) {
+            disk.damage(format!("{why}; Linux ignores it"));
         }
         let tail = self.backup.as_ref().filter(|backup| backup.lba == disk.last()).map(|backup| {
             let array = backup.header.partition_entry_lba;

@@ -2,6 +2,7 @@
 
 use crate::finding::Finding;
 use crate::gpt::{self, Gpt};
+use crate::kernel;
 use crate::mbr::{self, Entry, Mbr, Sector0};
 use crate::partition::Partition;
 use crate::reader::Reader;
@@ -67,10 +68,14 @@ pub fn read(source: &dyn ReadAt, sector: Option<SectorSize>) -> Result<Layout> {
         }
     }
     let (table, partitions) = read_table(&mut disk)?;
+    kernel::partitions(&mut disk, &table, &partitions);
     let whole = [Region { range: ByteRange::span(0, size), role: Role::Whole }];
     let (regions, must_be_whole) = match cut(size, disk.sector, &table, &partitions) {
         Ok(regions) => (regions, None),
-        Err(why) => (whole.to_vec(), Some(why)),
+        Err(why) => {
+            disk.note(format!("kept in one piece: {why}"));
+            (whole.to_vec(), Some(why))
+        }
     };
     let (sector, findings) = (disk.sector, disk.findings);
     Ok(Layout { size, sector, table, partitions, regions, findings, must_be_whole })
@@ -108,6 +113,13 @@ fn read_table(disk: &mut Reader<'_>) -> Result<(Table, Vec<Partition>)> {
         }
         Sector0::Table { disk_id, entries } => {
             let (mbr, partitions) = mbr::read(disk, disk_id, entries)?;
+            if kernel::is_aix(disk, &partitions)? {
+                disk.note("a physical volume of AIX: what looks like an MBR is none");
+                return Ok((Table::None, vec![]));
+            }
+            if kernel::is_dynamic(disk, &partitions)? {
+                disk.note("a dynamic disk of Windows: Linux numbers the volumes of its database instead");
+            }
             if disk.read(gpt::PRIMARY, 1, "LBA 1")?.is_some_and(|sector| gpt::has_signature(&sector)) {
                 disk.note("behind the MBR lies a GPT that it does not mention; Linux ignores it");
             }
@@ -124,7 +136,9 @@ fn protected(disk: &mut Reader<'_>, entries: [Entry; 4]) -> Result<(Table, Vec<P
         disk.damage("the MBR protects a GPT, but neither the primary nor a backup is intact");
         return Ok((Table::None, vec![]));
     };
-    if let Some(entry) = entries.into_iter().find(|entry| entry.is_protective()) {
+    let protective = || entries.into_iter().filter(|entry| entry.is_protective());
+    let at_primary = protective().find(|entry| entry.start() == gpt::PRIMARY);
+    if let Some(entry) = at_primary.or_else(|| protective().next()) {
         let (start, covered) = (entry.start(), entry.sectors());
         let all = disk.last().0.min(u32::MAX.into());
         if start != gpt::PRIMARY {

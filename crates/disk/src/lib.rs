@@ -6,6 +6,7 @@ mod finding;
 mod gpt;
 mod gpt_move;
 mod guid;
+mod kernel;
 pub mod layout;
 mod mbr;
 mod partition;
@@ -13,6 +14,7 @@ pub mod probe;
 mod reader;
 pub mod sample;
 mod script;
+mod slices;
 mod types;
 
 pub use finding::Finding;

@@ -3,14 +3,15 @@
 use crate::gpt::PRIMARY;
 use crate::partition::{Partition, TypeId};
 use crate::reader::Reader;
+use crate::slices;
 use block::field::{bytes_at, u16_at, u32_at};
 use block::{Lba, Result, SectorSize};
 use std::collections::HashSet;
 
-/// Linux has at most this many partition numbers on a disk.
-const NUMBERS: u32 = 256;
-/// EBRs followed at most.
-const LINKS: usize = 256;
+/// Linux numbers partitions below this.
+pub(crate) const NUMBERS: u32 = 256;
+/// EBRs followed at most: more than Linux has numbers for, even with empty ones between them.
+const LINKS: usize = 1024;
 /// EBRs in a row that hold no partition, after which Linux gives up.
 const FRUITLESS: u32 = 100;
 
@@ -127,6 +128,11 @@ fn entries(sector: &[u8]) -> Option<[Entry; 4]> {
     Some([Entry::parse(&a)?, Entry::parse(&b)?, Entry::parse(&c)?, Entry::parse(&d)?])
 }
 
+/// The types of the four entries, if the sector ends in the signature 55 AA.
+pub(crate) fn types(sector: &[u8]) -> Option<[u8; 4]> {
+    Some(entries(sector)?.map(|entry| entry.sys_ind))
+}
+
 /// Where in sector 0 the protective entry lies, if no other entry is in use.
 pub(crate) fn lone_protective(sector: &[u8]) -> Option<usize> {
     let entries = entries(sector)?;
@@ -161,6 +167,7 @@ pub(crate) fn read(
             chain.follow(disk, entry)?;
         }
     }
+    slices::find(disk, &partitions, chain.next)?;
     partitions.append(&mut chain.logical);
     Ok((Mbr { disk_id, ebrs: chain.ebrs }, partitions))
 }
@@ -181,10 +188,16 @@ impl Chain {
         let mut seen: HashSet<Lba> = self.ebrs.iter().copied().collect();
         loop {
             if !seen.insert(this) {
-                disk.damage(format!("the chain of EBRs comes back to LBA {this}"));
+                disk.damage(format!(
+                    "the chain of EBRs comes back to LBA {this}; Linux counts its partitions again"
+                ));
                 return Ok(());
             }
-            if self.ebrs.len() >= LINKS || fruitless >= FRUITLESS || self.next >= NUMBERS {
+            if self.ebrs.len() >= LINKS {
+                disk.damage(format!("only the first {LINKS} EBRs are followed"));
+                return Ok(());
+            }
+            if fruitless >= FRUITLESS || self.next >= NUMBERS {
                 disk.damage("more EBRs than Linux follows");
                 return Ok(());
             }

@@ -6,6 +6,9 @@ use block::{ByteRange, ErrorKind, Lba, ReadAt, Result, SectorSize};
 /// No table part is larger: a GPT array of 32768 usual entries.
 pub(crate) const LARGEST: u64 = 4 << 20;
 
+/// Bytes that some structures count in, and Linux reads tables in, whatever the disk's sectors are.
+pub(crate) const UNIT: u64 = 512;
+
 /// A disk being looked at, and what was noticed so far.
 pub(crate) struct Reader<'a> {
     source: &'a dyn ReadAt,
@@ -46,6 +49,14 @@ impl<'a> Reader<'a> {
             }
             Err(error) => Err(error.context(format!("reading {what}"))),
         }
+    }
+
+    /// The [`UNIT`] bytes at `at`, a multiple of it; `None` as [`Self::read`].
+    pub(crate) fn read_unit(&mut self, at: u64, what: &str) -> Result<Option<Vec<u8>>> {
+        let lba = self.sector.lba(at);
+        let Some(sector) = self.read(lba, 1, what)? else { return Ok(None) };
+        let places = ByteRange::new(at, UNIT).zip(self.sector.range(lba, 1));
+        Ok(places.and_then(|(unit, read)| sector.get(unit.index(read.start())).map(<[u8]>::to_vec)))
     }
 
     fn inside(&self, first: Lba, count: u64) -> Option<ByteRange> {

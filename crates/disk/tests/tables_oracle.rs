@@ -2,51 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods)]
 
-use block::{ByteRange, ReadAt, Result, Role, SectorSize};
+use block::{Role, SectorSize};
 use disk::{Layout, Table, layout};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use testkit::tools::{has, run, shell};
+use testkit::{ImageFile, LoopDevice};
 
-struct Image(std::fs::File, u64);
-
-impl Image {
-    fn open(path: &Path, size: u64) -> Self {
-        Self(std::fs::File::open(path).unwrap(), size)
-    }
-}
-
-impl ReadAt for Image {
-    fn size(&self) -> u64 {
-        self.1
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        ByteRange::within(self.1, offset, buf.len() as u64)?;
-        self.0.read_exact_at(buf, offset).map_err(|error| block::Error::io(error, "image"))
-    }
-}
-
-/// Runs a line of shell with `$F`; its stdout, or what went wrong.
-fn shell(line: &str, path: &Path) -> std::result::Result<String, String> {
-    let mut sh = Command::new("sh");
-    sh.args(["-euc", line]).env("F", path).env("LC_ALL", "C.UTF-8");
-    sh.env("PATH", format!("/usr/sbin:/sbin:{}", std::env::var("PATH").unwrap_or_default()));
-    let output = sh.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
-
-fn run(line: &str, path: &Path) -> String {
-    shell(line, path).unwrap_or_else(|error| panic!("{line}: {error}"))
-}
-
-fn has(test: &str, tools: &[&str]) -> bool {
-    let missing = tools.iter().find(|tool| shell(&format!("command -v {tool}"), Path::new("")).is_err());
-    if let Some(tool) = missing {
-        println!("SKIPPED: {test}: needs {tool}");
-    }
-    missing.is_none()
+/// The first `size` bytes of a file or device.
+fn open(path: &Path, size: u64) -> ImageFile {
+    ImageFile::open(path, size).unwrap()
 }
 
 fn covers(layout: &Layout) {
@@ -108,7 +72,7 @@ const CASES: &[(&str, u64, &str)] = &[
 
 /// Ours, theirs and a replay of ours are the same script.
 fn compare(name: &str, path: &Path, size: u64, sector: Option<SectorSize>, blank: &Path) -> Layout {
-    let found = layout::read(&Image::open(path, size), sector).unwrap();
+    let found = layout::read(&open(path, size), sector).unwrap();
     covers(&found);
     assert_eq!(found.must_be_whole, None, "{name}");
     assert!(found.findings.iter().all(|finding| !finding.damage), "{name}: {:?}", found.findings);
@@ -148,22 +112,6 @@ fn read_and_replayed_as_sfdisk_does() {
     }
 }
 
-/// A loop device of a file, released when dropped.
-struct Loop(PathBuf);
-
-impl Loop {
-    fn attach(options: &str, path: &Path) -> Option<Self> {
-        let device = shell(&format!("losetup -f --show {options} $F"), path).ok()?;
-        Some(Self(PathBuf::from(device.trim_end())))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        run("losetup -d $F", &self.0);
-    }
-}
-
 #[test]
 fn sectors_of_4096_bytes() {
     let test = "sectors_of_4096_bytes";
@@ -177,18 +125,17 @@ fn sectors_of_4096_bytes() {
             continue;
         }
         let (path, blank) = (image(folder.path(), name, *mib), image(folder.path(), "blank", *mib));
-        let (Some(device), Some(blank)) = (Loop::attach("-b 4096", &path), Loop::attach("-b 4096", &blank))
+        let (Some(device), Some(blank)) = (LoopDevice::attach(&path, 4096), LoopDevice::attach(&blank, 4096))
         else {
-            println!("SKIPPED: {test}: needs losetup");
             return;
         };
-        run(make, &device.0);
-        let found = compare(name, &device.0, mib << 20, Some(SectorSize::B4096), &blank.0);
+        run(make, device.path());
+        let found = compare(name, device.path(), mib << 20, Some(SectorSize::B4096), blank.path());
         if let Table::Gpt(_) = found.table {
-            run("sync $F", &device.0);
-            let image = layout::read(&Image::open(&path, mib << 20), None).unwrap();
+            run("sync $F", device.path());
+            let image = layout::read(&open(&path, mib << 20), None).unwrap();
             assert_eq!(image, found, "{name}: the same, recognised in an image");
-            let wrong = layout::read(&Image::open(&path, mib << 20), Some(SectorSize::B512)).unwrap();
+            let wrong = layout::read(&open(&path, mib << 20), Some(SectorSize::B512)).unwrap();
             assert!(wrong.findings.iter().any(|f| f.damage && f.text.contains("4096")), "{name}");
         }
     }
@@ -205,21 +152,18 @@ fn numbered_as_the_kernel_does() {
     for (name, mib, make) in CASES {
         let path = image(folder.path(), name, *mib);
         run(make, &path);
-        let Some(device) = Loop::attach("-P -r", &path) else {
-            println!("SKIPPED: {test}: needs losetup");
-            return;
-        };
+        let Some(device) = LoopDevice::attach(&path, 512) else { return };
         let number = |folder: &Path, file: &str| -> Option<u64> {
             std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
         };
-        let sysfs = Path::new("/sys/class/block").join(device.0.file_name().unwrap());
+        let sysfs = Path::new("/sys/class/block").join(device.path().file_name().unwrap());
         let mut kernels: Vec<_> = std::fs::read_dir(&sysfs)
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter_map(|p| Some((number(&p, "partition")?, number(&p, "start")?, number(&p, "size")?)))
             .collect();
         kernels.sort_unstable();
-        let found = layout::read(&Image::open(&path, mib << 20), None).unwrap();
+        let found = layout::read(&open(&path, mib << 20), None).unwrap();
         // Of an extended partition the kernel shows two sectors, so that nothing is made on it.
         let size = |p: &disk::Partition| if p.extended { 2 } else { p.range.len() / 512 };
         let ours: Vec<_> =
@@ -237,12 +181,14 @@ const DAMAGED: &[(&str, &str, &[&str])] = &[
     (
         "primary header lost",
         "dd if=/dev/zero of=$F bs=512 seek=1 count=1 conv=notrunc status=none",
-        &["the primary GPT is lost, its backup is used: no signature"],
+        &["the primary GPT is lost (no signature); its backup is used here, but Linux ignores it"],
     ),
     (
         "primary array lost",
         "printf X | dd of=$F bs=1 seek=1100 conv=notrunc status=none",
-        &["the primary GPT is lost, its backup is used: the checksum of its array is wrong"],
+        &[
+            "the primary GPT is lost (the checksum of its array is wrong); its backup is used here, but Linux ignores it",
+        ],
     ),
     (
         "backup header lost",
@@ -278,7 +224,7 @@ fn damage_is_named_and_the_partitions_still_found() {
     let path = image(folder.path(), "gpt", 64);
     for (name, damage, findings) in DAMAGED {
         run("rm $F; truncate -s 64M $F; sgdisk -n 1:0:+8M -n 3:0:+8M $F", &path);
-        let read = || layout::read(&Image::open(&path, path.metadata().unwrap().len()), None).unwrap();
+        let read = || layout::read(&open(&path, path.metadata().unwrap().len()), None).unwrap();
         let before = read();
         assert_eq!(
             roles(&before),
@@ -319,7 +265,7 @@ fn a_moved_backup_is_what_sgdisk_wants() {
         run(&format!("truncate -s {larger} $F"), &path);
         assert!(!run("sgdisk -v $F", &path).contains("No problems found"));
         run("cp $F $F.theirs; sgdisk -e $F.theirs", &path);
-        let writes = disk::gpt_moved(&Image::open(&path, larger), SectorSize::B512, larger).unwrap();
+        let writes = disk::gpt_moved(&open(&path, larger), SectorSize::B512, larger).unwrap();
         for (offset, bytes) in writes {
             let part = path.with_extension("part");
             std::fs::write(&part, bytes).unwrap();
@@ -336,10 +282,10 @@ fn a_moved_backup_is_what_sgdisk_wants() {
             // All but the cylinders in the MBR; sgdisk does not clean where the backup was either.
             run("cmp -i 512 $F $F.theirs", &path);
         }
-        let after = layout::read(&Image::open(&path, larger), None).unwrap();
+        let after = layout::read(&open(&path, larger), None).unwrap();
         assert_eq!(after.findings, []);
         assert_eq!(after.regions.last().map(|region| region.role), Some(Role::Tail));
-        let unmoved = disk::gpt_moved(&Image::open(&path, larger), SectorSize::B512, 8 << 20);
+        let unmoved = disk::gpt_moved(&open(&path, larger), SectorSize::B512, 8 << 20);
         assert_eq!(unmoved.unwrap_err().kind(), block::ErrorKind::Usage);
     }
 }
