@@ -3,6 +3,7 @@
 use crate::ui::text::printable;
 use block::{Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
+use rustix::termios::{QueueSelector, tcflush};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 
@@ -66,13 +67,16 @@ pub fn confirm(shown: &str, target: &Target, given: Given<'_>) -> Result<()> {
     let mut terminal = File::from(terminal);
     let expected = target.expected();
     let shown: Vec<_> = shown.split('\n').map(printable).collect();
+    // What was typed before the question is no answer to it.
+    tcflush(&terminal, QueueSelector::IFlush).map_err(|errno| failed(errno.into()))?;
     write!(terminal, "{}\nType {expected:?} to write to it: ", shown.join("\n")).map_err(failed)?;
-    let mut typed = String::new();
+    let mut typed = vec![];
     let mut input = BufReader::new(std::io::Read::take(&terminal, MAX_ANSWER));
-    input.read_line(&mut typed).map_err(failed)?;
-    match typed.trim() == expected {
-        true => Ok(()),
-        false => refused("not confirmed; nothing was written".to_owned()),
+    input.read_until(b'\n', &mut typed).map_err(failed)?;
+    // Without Enter the terminal was given up in mid-answer.
+    match typed.strip_suffix(b"\n").map(<[u8]>::trim_ascii) {
+        Some(answer) if answer == expected.as_bytes() => Ok(()),
+        _ => refused("not confirmed; nothing was written".to_owned()),
     }
 }
 
