@@ -16,3 +16,14 @@ pub struct Usage {
     /// The running system is on it.
     pub system: bool,
 }
+
+impl Usage {
+    /// What may write to it while it is read, each as a clause: filesystems that are mounted read-write,
+    /// swap, programs. What merely lies on it and keeps still is none of them.
+    pub fn may_change(&self) -> Vec<String> {
+        let mounted = self.mounted.iter().filter(|mount| !mount.read_only).map(ToString::to_string);
+        let swap = self.swap.iter().map(|name| format!("the system swaps to {name}"));
+        let writers = self.open_elsewhere.iter().map(|by| format!("{by} has it open for writing"));
+        mounted.chain(swap).chain(writers).collect()
+    }
+}

@@ -10,7 +10,8 @@ use std::fs;
 
 /// Opens devices by who they are, never by a path alone.
 pub trait Monitor: Send + Sync {
-    /// Opens the device that was shown for reading. Fails as [`DeviceSource::open`] does.
+    /// Opens the device that was shown for reading. Fails as [`DeviceSource::open`] does, and with
+    /// [`ErrorKind::Refused`] if its content may change meanwhile and it shall be exclusive but not live.
     fn open_source(&self, shown: Instance, how: SourceOptions) -> Result<Opened>;
 
     /// Finds a disk that came back under whatever name, and holds it for reading. Fails with
@@ -36,7 +37,19 @@ impl Monitor for InProcess {
     fn open_source(&self, shown: Instance, how: SourceOptions) -> Result<Opened> {
         let name = name_of(&self.machine, shown.devno)?;
         let rotational = is_rotational(&self.machine, &name);
-        DeviceSource::open(&self.machine.node(&name), shown, how, rotational)
+        let opened = DeviceSource::open(&self.machine.node(&name), shown, how, rotational)?;
+        if !how.exclusive || opened.live {
+            return Ok(opened);
+        }
+        // The kernel hands a disk out alone although what lies on a loop device over it is mounted, or a
+        // program writes to it without asking.
+        let why = self.machine.usage_of(shown.devno)?.may_change();
+        if !why.is_empty() && !how.live {
+            let why = why.join("; ");
+            let words = format!("{why}: stop that, or --live for a copy that may be torn");
+            return Err(Error::new(ErrorKind::Refused, words));
+        }
+        Ok(Opened { live: !why.is_empty(), ..opened })
     }
 
     fn reopen(&self, same: &Identity) -> Result<Source> {

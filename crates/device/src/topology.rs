@@ -169,6 +169,9 @@ impl<'t> Walk<'t> {
             node.slaves.iter().for_each(|slave| self.enter_node(slave));
             if let Some(file) = &node.backing {
                 self.enter_path(file);
+                // Two loop devices over one file lie on each other.
+                let twins = topology.nodes.iter().filter(|(_, other)| other.backing.as_ref() == Some(file));
+                twins.for_each(|(twin, _)| self.enter_node(twin));
             }
         }
     }

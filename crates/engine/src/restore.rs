@@ -246,12 +246,12 @@ fn no_such_partition(region: &RegionInfo, place: &Place, held: &Held) -> Option<
         return None;
     }
     Some(format!(
-        "{} has no {} at byte {} with {} bytes: name the partition that is to be overwritten (such as {}1)",
+        "{} has no {} at byte {} with {} bytes: name the partition that is to be overwritten, as `selfsame \
+         disks` lists it",
         place.name(),
         region.role(),
         region.start,
         region.length,
-        place.name()
     ))
 }
 
@@ -268,7 +268,7 @@ fn judge_size(
         let out: Vec<String> = out.map(|region| region.role().to_string()).collect();
         let out =
             if out.is_empty() { String::new() } else { format!("; beyond its end: {}", out.join(", ")) };
-        refusals.push(format!("the target is too small by {} bytes{out}", need - have));
+        refusals.push(format!("the target is too small by {} bytes{out}: take a larger one", need - have));
     }
     if have > need && part.is_none() {
         notes.push(format!("the target is larger: its last {} bytes stay unused", have - need));

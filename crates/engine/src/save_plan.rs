@@ -198,7 +198,9 @@ fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<St
         );
         return Err(Error::new(ErrorKind::Refused, words));
     }
-    if below.live_root {
+    let room = image::room(there)?;
+    // ramfs has no size of its own: it takes memory until there is none.
+    if below.live_root || room.filesystem == "ramfs" {
         let words = format!(
             "{} is only memory: it is gone at the next start. Mount a disk and choose a folder on it",
             dest.display()
@@ -208,7 +210,7 @@ fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<St
     if below.memory {
         notes.push(format!("{} is in memory: the backup is gone at the next start", dest.display()));
     }
-    image::room(there)
+    Ok(room)
 }
 
 /// What the destination's filesystem cannot do.

@@ -148,8 +148,7 @@ fn scripts_name_the_disk() {
 fn a_blank_source_over_a_full_target_is_questioned() {
     let lab = Lab::new();
     let Some(disk) = lab.ext4("target.img", 8 * MIB) else { return };
-    lab.file("blank.img", 8 * MIB);
-    let backup = lab.backup("blank.img");
+    let backup = lab.blank(8 * MIB);
     let before = disk.bytes();
     let (mut session, wanted) = asked(&backup, &disk);
     session.type_keys("yes\n");
@@ -166,8 +165,7 @@ fn a_blank_source_over_a_full_target_is_questioned() {
 fn what_was_shown_is_what_is_written() {
     let lab = Lab::new();
     let Some(disk) = lab.disk("target.img", 8 * MIB) else { return };
-    lab.file("blank.img", 8 * MIB);
-    let backup = lab.backup("blank.img");
+    let backup = lab.blank(8 * MIB);
 
     // While the question stands, the disk gets another content.
     let (mut session, _) = asked(&backup, &disk);

@@ -1,9 +1,17 @@
 //! save and restore as a user types them, against block devices of the running kernel: what is asked, what is
 //! refused, with which exit code and words, and that nothing was written. Needs root and loop devices.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr
+)]
 
 mod confirm;
+mod restore;
+mod save;
 mod terminal;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +52,12 @@ impl Lab {
         let all_now = "lazy_itable_init=0,lazy_journal_init=0";
         tool("mkfs.ext4", &["-q", "-F", "-L", "family", "-E", all_now, disk.word()]);
         Some(disk)
+    }
+
+    /// The backup of a blank disk of this size: enough to be refused, and quick.
+    fn blank(&self, size: u64) -> String {
+        self.file("blank.img", size);
+        self.backup("blank.img")
     }
 
     /// The backup of the file `name`, in the folder `backups`.
@@ -94,6 +108,55 @@ impl Disk {
         let this = disks.iter().find(|disk| disk["name"] == self.name()).unwrap();
         this["id"].as_str().unwrap().to_owned()
     }
+
+    /// Restores onto it without a question.
+    fn restore(&self, backup: &str, more: &[&str]) -> Output {
+        selfsame(&[&["restore", backup, self.word(), "--yes", "--target-id", &self.id()], more].concat())
+    }
+
+    /// Restoring onto it is refused, although it was confirmed, with all of these words, and writes nothing.
+    fn refuses(&self, backup: &str, more: &[&str], words: &[&str]) {
+        let before = self.bytes();
+        refused(&self.restore(backup, more), 5, words);
+        assert!(self.bytes() == before, "{}: written to", self.word());
+    }
+}
+
+/// A command on a device at the end, also of a test that fails.
+struct Undo(&'static [&'static str], String);
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        let _done = Command::new(self.0[0]).args(&self.0[1..]).arg(&self.1).status();
+    }
+}
+
+/// Mounted until it is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// A device at a new folder of the lab.
+    fn at(lab: &Lab, folder: &str, device: &str, options: &str) -> Self {
+        Self::of_type(lab, "ext4", folder, device, options)
+    }
+
+    fn of_type(lab: &Lab, fs: &str, folder: &str, device: &str, options: &str) -> Self {
+        let dir = lab.path(folder);
+        std::fs::create_dir(&dir).unwrap();
+        tool("mount", &["-t", fs, "-o", options, device, text(&dir)]);
+        tool("sync", &["-f", text(&dir)]);
+        Self(dir)
+    }
+
+    fn dir(&self) -> &str {
+        text(&self.0)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _done = Command::new("umount").arg(&self.0).status();
+    }
 }
 
 fn text(path: &Path) -> &str {
@@ -102,6 +165,12 @@ fn text(path: &Path) -> &str {
 
 fn selfsame(words: &[&str]) -> Output {
     Command::new(SELFSAME).args(words).output().unwrap()
+}
+
+fn skip(needs: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().and_then(|path| path.rsplit("::").next()).unwrap_or("test");
+    eprintln!("SKIPPED: {test}: needs {needs}");
 }
 
 /// Runs a tool that must succeed; what it prints.
