@@ -87,6 +87,9 @@ pub fn plan_restore(
     options: RestoreOptions,
 ) -> Result<RestorePlan> {
     let manifest = backup.manifest();
+    if options.move_backup_gpt {
+        can_move(manifest.table.kind, destination)?;
+    }
     let sector = SectorSize::new(manifest.disk.sector_size).unwrap_or(SectorSize::B512);
     let disk = backup.disk()?;
     let region = options.part.map(|number| partition(backup, number)).transpose()?;
@@ -120,7 +123,7 @@ pub fn plan_restore(
     let mut last = ends(window);
     if let Some((place, _)) = &target {
         let have = place.size();
-        judge_size(backup, need, have, options.part, &mut refusals, &mut notes);
+        judge_size(backup, need, have, options, &mut refusals, &mut notes);
         if place.sector() != manifest.disk.sector_size {
             refusals.push(format!(
                 "{} has sectors of {} bytes, the backup was made of a disk with {}: its table would be \
@@ -259,26 +262,43 @@ fn judge_size(
     backup: &Backup,
     need: u64,
     have: u64,
-    part: Option<u32>,
+    options: RestoreOptions,
     refusals: &mut Vec<String>,
     notes: &mut Vec<String>,
 ) {
     if have < need {
-        let out = backup.manifest().regions.iter().filter(|r| part.is_none() && r.range().end() > have);
+        let out =
+            backup.manifest().regions.iter().filter(|r| options.part.is_none() && r.range().end() > have);
         let out: Vec<String> = out.map(|region| region.role().to_string()).collect();
         let out =
             if out.is_empty() { String::new() } else { format!("; beyond its end: {}", out.join(", ")) };
         refusals.push(format!("the target is too small by {} bytes{out}: take a larger one", need - have));
     }
-    if have > need && part.is_none() {
-        notes.push(format!("the target is larger: its last {} bytes stay unused", have - need));
-        if backup.manifest().table.kind == image::TableKind::Gpt {
-            notes.push(
-                "the backup GPT will lie where it was, not at the target's end; --move-backup-gpt moves it"
-                    .to_owned(),
-            );
-        }
+    if have <= need || options.part.is_some() {
+        return;
     }
+    if options.move_backup_gpt {
+        notes
+            .push(format!("the target is larger: the backup GPT moves to its end, {} bytes on", have - need));
+        return;
+    }
+    notes.push(format!("the target is larger: its last {} bytes stay unused", have - need));
+    if backup.manifest().table.kind == image::TableKind::Gpt {
+        notes.push(
+            "the backup GPT will lie where it was, not at the target's end; --move-backup-gpt moves it"
+                .to_owned(),
+        );
+    }
+}
+
+/// A backup GPT is moved only where there is one, and where the target has a size of its own.
+fn can_move(table: image::TableKind, destination: &Destination) -> Result<()> {
+    let why = match (table, destination) {
+        (image::TableKind::Gpt, Destination::Device(_)) => return Ok(()),
+        (image::TableKind::Gpt, Destination::File(_)) => "a new image file is as large as the disk was",
+        _ => "this backup has no GPT",
+    };
+    Err(Error::new(ErrorKind::Usage, format!("--move-backup-gpt: {why}")))
 }
 
 /// The ranges at both ends of `window`, which may meet.

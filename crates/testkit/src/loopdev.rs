@@ -12,17 +12,26 @@ impl LoopDevice {
     /// Attaches `file` with sectors of `sector` bytes. `None`, and a line that says `SKIPPED`, where this
     /// machine or user cannot.
     pub fn attach(file: &Path, sector: u32) -> Option<Self> {
+        Self::attach_from(file, sector, 0)
+    }
+
+    /// As [`LoopDevice::attach`], of the file from byte `offset` on.
+    pub fn attach_from(file: &Path, sector: u32, offset: u64) -> Option<Self> {
         let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
         let mut losetup = Command::new("losetup");
         // Partition scan, so that partitions go when the device goes.
-        losetup.args(["--find", "--show", "--partscan", "--sector-size", &sector.to_string()]).arg(file);
+        losetup.args(["--find", "--show", "--partscan", "--sector-size", &sector.to_string()]);
+        losetup.args(["--offset", &offset.to_string()]).arg(file);
         if !root {
             return skip("root");
         }
         match losetup.output() {
             Err(error) => skip(&format!("losetup: {error}")),
             Ok(out) if out.status.success() => {
-                Some(Self(String::from_utf8_lossy(&out.stdout).trim_end().into()))
+                let device = Self(String::from_utf8_lossy(&out.stdout).trim_end().into());
+                // A test that was killed may have left it read-only: `blockdev --setro` outlives detaching.
+                let _done = Command::new("blockdev").arg("--setrw").arg(&device.0).output();
+                Some(device)
             }
             Ok(out) => skip(&format!("loop devices: {}", String::from_utf8_lossy(&out.stderr))),
         }

@@ -194,7 +194,7 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub no_check: bool,
     /// On a larger disk, move the backup GPT to its end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "part")]
     pub move_backup_gpt: bool,
     /// Output.
     #[command(flatten)]

@@ -98,10 +98,17 @@ fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Des
         let found = engine::propose_target(backup, &tools.machine)?;
         return match <[Place; 1]>::try_from(found) {
             Ok([place]) => Ok(Destination::Device(Box::new(place))),
-            Err(none) if none.is_empty() => Err(Error::new(
-                ErrorKind::NotFound,
-                "the disk that this backup came from is not here: name the disk or the new image file (./NAME) to write to",
-            )),
+            Err(none) if none.is_empty() => {
+                let was = &backup.manifest().disk;
+                let why = match was.serial.is_empty() && was.wwn.is_empty() {
+                    true => "has neither serial nor WWN to be known by",
+                    false => "is not here",
+                };
+                let words = format!(
+                    "the disk that this backup came from {why}: name the disk or the new image file (./NAME) to write to"
+                );
+                Err(Error::new(ErrorKind::NotFound, words))
+            }
             Err(several) => {
                 let names: Vec<String> = several.iter().map(Place::name).collect();
                 let words =

@@ -10,6 +10,7 @@
 )]
 
 mod confirm;
+mod larger;
 mod restore;
 mod save;
 mod terminal;

@@ -38,10 +38,8 @@ fn a_target_whose_file_is_mounted_elsewhere_is_refused() {
     let Some(disk) = lab.disk("target.img", 16 * MIB) else { return };
     let backup = lab.blank(16 * MIB);
     // The same file once more, from its second MiB on.
-    let offset = MIB.to_string();
-    let twin = tool("losetup", &["-f", "--show", "-o", &offset, text(&lab.path("target.img"))]);
-    let twin = twin.trim();
-    let _detached = Undo(&["losetup", "--detach"], twin.to_owned());
+    let Some(twin) = LoopDevice::attach_from(&lab.path("target.img"), 512, MIB) else { return };
+    let twin = text(twin.path());
     tool("mkfs.ext4", &["-q", "-F", twin]);
     let mounted = Mounted::at(&lab, "mnt", twin, "noatime");
     disk.refuses(&backup, &[], &[twin, "is mounted at", mounted.dir(), "unmount it first"]);
