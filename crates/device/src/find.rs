@@ -98,7 +98,7 @@ impl Machine {
     fn place(&self, disks: &[Disk], is_meant: impl Fn(&str, (u32, u32)) -> bool) -> Option<Place> {
         disks.iter().find_map(|disk| {
             if is_meant(&disk.name, disk.instance.devno) {
-                let mapper_name = text(self.block(&disk.name.replace('/', "!")).join("dm/name"));
+                let mapper_name = text(self.block(&disk.name).join("dm/name"));
                 return Some(Place::of_disk(disk.clone(), mapper_name.unwrap_or_else(|| disk.name.clone())));
             }
             let partition = disk.partitions.iter().find(|p| is_meant(&p.name, p.devno))?;

@@ -31,6 +31,11 @@ const AREAS: [(&str, &str); 2] = [("boot", "boot area"), ("gp", "general purpose
 /// JESD84-B51, EXT_CSD byte 168, `RPMB_SIZE_MULT`: in units of 128 KiB.
 const RPMB_UNIT: u64 = 128 << 10;
 
+/// Nothing could be asked.
+pub(crate) fn not_known(why: &str) -> String {
+    format!("HPA and DCO: not known, {why}")
+}
+
 impl Machine {
     /// What the drive of a disk hides. Sends read-only commands to it if it may be an ATA drive.
     pub(crate) fn ask_hidden(&self, disk: &Disk) -> Hidden {
@@ -40,7 +45,7 @@ impl Machine {
         }
         match ask_drive(disk) {
             Ok(asked) => Hidden { known: [known, asked.known].concat(), unknown: asked.unknown },
-            Err(error) => Hidden { known, unknown: vec![format!("HPA and DCO: not known, {error}")] },
+            Err(error) => Hidden { known, unknown: vec![not_known(&error.to_string())] },
         }
     }
 

@@ -1,7 +1,7 @@
 //! Live hardware: the disks of this machine and their identity, sources, and the one door to a target.
 //!
 //! * Who is who: an [`Identity`] (what a disk that comes back must match), an [`Instance`] (this
-//!   attachment) and a [`DiskId`] (the disk *and what is on it*).
+//!   attachment) and a [`DiskId`] (the disk *and what is on it*); what its drive keeps apart: [`Hidden`].
 //! * In use by whom: [`Usage`]; [`judge`] makes [`Refusal`]s of [`Facts`], and is pure.
 //! * Reading: a [`FileSource`] or a [`DeviceSource`]; writing: a [`Target`], which only `claim` makes.
 //! * [`Monitor`] is how the engine comes to all of them.

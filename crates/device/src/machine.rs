@@ -22,9 +22,9 @@ impl Machine {
         Self { sys: "/sys".into(), proc: "/proc".into(), dev: "/dev".into(), run_udev: "/run/udev".into() }
     }
 
-    /// The sysfs directory of any block device, partitions included.
+    /// The sysfs directory of any block device, partitions included, by its name in sysfs or in /dev.
     pub(crate) fn block(&self, name: &str) -> PathBuf {
-        self.sys.join("class/block").join(name)
+        self.sys.join("class/block").join(name.replace('/', "!"))
     }
 
     /// Its node. sysfs writes `!` where the node's name has a slash.

@@ -1,5 +1,6 @@
 //! All that a verb wants of devices, behind one trait: what keeps the privileges, in this process or not.
 
+use crate::hidden::not_known;
 use crate::machine::number;
 use crate::{
     Attached, DeviceSource, Disk, Facts, Handle, Hidden, Identity, Instance, Machine, Opened, Refusal,
@@ -58,13 +59,13 @@ impl Monitor for InProcess {
     }
 
     fn hidden(&self, shown: Instance) -> Hidden {
-        let disks = self.machine.disks().unwrap_or_default();
-        match disks.iter().find(|disk| disk.instance == shown) {
-            Some(disk) => self.machine.ask_hidden(disk),
-            None => Hidden {
-                unknown: vec!["HPA and DCO: not known, the disk is gone".into()],
-                ..Hidden::default()
+        let unknown = |why: &str| Hidden { unknown: vec![not_known(why)], ..Hidden::default() };
+        match self.machine.disks() {
+            Ok(disks) => match disks.iter().find(|disk| disk.instance == shown) {
+                Some(disk) => self.machine.ask_hidden(disk),
+                None => unknown("the disk is gone"),
             },
+            Err(error) => unknown(&error.to_string()),
         }
     }
 

@@ -116,9 +116,7 @@ impl Survey {
     pub fn is_blank(&self) -> bool {
         let is_empty = |filled: &Filled| filled.zero && filled.unreadable == 0;
         matches!(self.layout.table, disk::Table::None)
-            && self.regions.iter().all(|region| {
-                region.content.is_none() && !region.unreadable && region.filled.as_ref().is_none_or(is_empty)
-            })
+            && self.regions.iter().all(|r| r.content.is_none() && r.filled.as_ref().is_none_or(is_empty))
     }
 }
 

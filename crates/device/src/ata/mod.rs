@@ -9,6 +9,7 @@ mod identify;
 mod sense;
 
 use crate::Hidden;
+use crate::hidden::not_known;
 use crate::sys::sg::Reply;
 use identify::Identify;
 use rustix::io::{Errno, Result};
@@ -65,7 +66,7 @@ pub(crate) fn hidden(send: &Send<'_>, shown: u64) -> Hidden {
     let drive = match identify(send) {
         Ok(drive) => drive,
         Err(why) => {
-            hidden.unknown.push(format!("HPA and DCO: not known, {why}"));
+            hidden.unknown.push(not_known(why));
             return hidden;
         }
     };
@@ -76,7 +77,7 @@ pub(crate) fn hidden(send: &Send<'_>, shown: u64) -> Hidden {
         Some(more) => hidden.known.push(format!("controller or USB case: {more} bytes at the end hidden")),
         None => {
             // A case with several drives, of which one answers.
-            hidden.unknown.push("HPA and DCO: not known, the drive that answers is smaller".to_owned());
+            hidden.unknown.push(not_known("the drive that answers is smaller"));
             return hidden;
         }
     }

@@ -210,6 +210,7 @@ fn only_what_may_be_an_ata_drive_is_asked() {
         ("sdc", "pci0000:00/usb3/3-1/host9/target9:0:0/9:0:0:0", false),
         ("sdd", VIRTIO_SCSI, false),
         ("sde", "pci0000:00/0000:03:00.0/host4/target4:0:0/4:0:0:0", true),
+        ("cciss!c0d0", "pci0000:00/0000:04:00.0/host5/target5:0:0/5:0:0:0", true),
         ("nvme0n1", NVME, false),
         ("vda", VIRTIO, false),
     ];
@@ -218,11 +219,16 @@ fn only_what_may_be_an_ata_drive_is_asked() {
     }
     fake.write("sys/block/sdc/removable", "1\n");
     fake.write("sys/block/sdd/device/vendor", "QEMU    \n");
-    fake.write("sys/block/sde/device/vendor", "ATA     \n");
+    for ata in ["sde", "cciss!c0d0"] {
+        fake.write(&format!("sys/block/{ata}/device/vendor"), "ATA     \n");
+    }
+    fake.write("dev/cciss/c0d0", "");
     let machine = fake.machine.clone();
     let monitor = InProcess { machine: machine.clone() };
     for (name, _, is_asked) in disks {
-        let hidden = monitor.hidden(machine.find(name).unwrap().disk.instance);
+        let name = name.replace('!', "/");
+        let hidden = monitor
+            .hidden(machine.find(fake.path(&format!("dev/{name}")).to_str().unwrap()).unwrap().disk.instance);
         let unknown = usize::from(is_asked);
         assert_eq!((hidden.known.len(), hidden.unknown.len()), (0, unknown), "{name}: {hidden:?}");
         assert!(hidden.unknown.iter().all(|why| why.contains("is no block device")), "{hidden:?}");
