@@ -69,7 +69,10 @@ const MAX_FAULTS: usize = 1000;
 pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verified> {
     let store = Store::open(path)?;
     let mut found = Verified::default();
-    let sums_text = store.read_small(Sums::NAME, Sums::MAX)?;
+    let sums_text = store.read_small(Sums::NAME, Sums::MAX).map_err(|error| {
+        let damaged = error.kind() == ErrorKind::NotFound && store.open_read(image::MANIFEST, false).is_ok();
+        if damaged { error.with_kind(ErrorKind::Corrupt) } else { error }
+    })?;
     found.seal = Hex::<32>(Sha256::digest(&sums_text).into()).to_string();
     if expect.is_some_and(|seal| seal != found.seal) {
         found.fault(Sums::NAME, format!("its seal is {}, not the one that was expected", found.seal));
@@ -254,7 +257,7 @@ pub(crate) struct Checked {
 pub(crate) fn check_stored(backup: &Backup, number: usize, ctx: &Context) -> Result<Checked> {
     let source = match backup.stored(number, true) {
         Ok(source) => source,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
             let file = backup.manifest().files[number].name.clone();
             let fault = image::Fault { file, plain: None, what: error.to_string() };
             return Ok(Checked { faults: vec![fault], sums: vec![] });

@@ -55,6 +55,11 @@ impl ReadAt for LeftOut {
     }
 }
 
+/// Of a file that a backup must have: where it is not, the backup is damaged.
+fn must_be_there(error: Error) -> Error {
+    if error.kind() == ErrorKind::NotFound { error.with_kind(ErrorKind::Corrupt) } else { error }
+}
+
 impl Backup {
     /// Opens a finished backup. Its manifest must be the one that SHA256SUMS tells of, its index
     /// directory the one that the manifest tells of.
@@ -66,7 +71,7 @@ impl Backup {
         }
         let json = store.read_small(MANIFEST, MAX_MANIFEST)?;
         let manifest = Manifest::parse(&json)?;
-        let sums = Sums::parse(&store.read_small(Sums::NAME, Sums::MAX)?)?;
+        let sums = Sums::parse(&store.read_small(Sums::NAME, Sums::MAX).map_err(must_be_there)?)?;
         if sums.get(MANIFEST) != Some(Hex(Sha256::digest(&json).into())) {
             let words = "manifest.json is not the one that SHA256SUMS tells of";
             return Err(Error::new(ErrorKind::Corrupt, words));
@@ -76,7 +81,7 @@ impl Backup {
 
     /// A backup whose manifest is finished but not yet written.
     pub fn in_making(store: Store, manifest: Manifest) -> Result<Self> {
-        let index = store.open_read(&manifest.index.name, false)?;
+        let index = store.open_read(&manifest.index.name, false).map_err(must_be_there)?;
         let index = Arc::new(Index::open(index, &manifest)?);
         Ok(Self { store, manifest, index })
     }
@@ -106,7 +111,7 @@ impl Backup {
         let (info, _) = self.info(number)?;
         let mut parts = vec![];
         for part in &info.parts {
-            let source = self.store.open_read(&part.name, direct)?;
+            let source = self.store.open_read(&part.name, direct).map_err(must_be_there)?;
             if source.size() != part.size {
                 let words = format!("{} has {} bytes instead of {}", part.name, source.size(), part.size);
                 return Err(Error::new(ErrorKind::Corrupt, words));
