@@ -5,6 +5,7 @@ use super::*;
 /// Every way to write, against a model in memory, seen through the file behind the device.
 #[test]
 fn what_is_written_is_there() {
+    let _alone = alone();
     for sector in [512, 4096] {
         let Some(disk) = Disk::new(8 * MIB, sector) else { return };
         let old = pattern(8 * MIB as usize);
@@ -54,6 +55,7 @@ fn what_is_written_is_there() {
 /// Neighbours in one sector, written by several threads at once, do not undo each other.
 #[test]
 fn odd_writes_share_sectors() {
+    let _alone = alone();
     let Some(disk) = Disk::new(MIB, 4096) else { return };
     let target = Target::claim(disk.path(), &Wanted { sector: 4096, ..disk.want() }, free).unwrap().unwrap();
     let bytes = pattern(64 << 10);
@@ -77,6 +79,7 @@ fn odd_writes_share_sectors() {
 /// another one still writes elsewhere.
 #[test]
 fn many_read_at_once() {
+    let _alone = alone();
     let Some(disk) = Disk::new(16 * MIB, 4096) else { return };
     let target = Target::claim(disk.path(), &Wanted { sector: 4096, ..disk.want() }, free).unwrap().unwrap();
     let bytes = pattern(12 * MIB as usize);
@@ -106,6 +109,7 @@ fn many_read_at_once() {
 /// The filesystem below knows of zeroes that were asked for; written ones would be data.
 #[test]
 fn zeroes_are_asked_for() {
+    let _alone = alone();
     let Some(disk) = Disk::new(4 * MIB, 512) else { return };
     let can = Command::new("fallocate").args(["--zero-range", "--length", "4096"]).arg(disk.file()).status();
     if !can.is_ok_and(|can| can.success()) {
@@ -123,6 +127,7 @@ fn zeroes_are_asked_for() {
 
 #[test]
 fn a_source_reads_any_piece() {
+    let _alone = alone();
     for sector in [512, 4096] {
         let Some(disk) = Disk::new(4 * MIB, sector) else { return };
         let bytes = pattern(4 * MIB as usize);
@@ -143,6 +148,7 @@ fn a_source_reads_any_piece() {
 /// it was pulled.
 #[test]
 fn a_bad_sector_is_told_from_a_disk_that_is_gone() {
+    let _alone = alone();
     let Some(disk) = Disk::new(8 * MIB, 512) else { return };
     let target = disk.claim().unwrap();
     File::options().write(true).open(disk.file()).unwrap().set_len(4 * MIB).unwrap();

@@ -4,6 +4,7 @@ use super::*;
 
 #[test]
 fn a_mounted_source_is_refused_unless_live() {
+    let _alone = alone();
     let Some(disk) = Disk::new(16 * MIB, 512) else { return };
     let free = disk.open(false, true).unwrap();
     assert!(!free.live);
@@ -23,6 +24,7 @@ fn a_mounted_source_is_refused_unless_live() {
 
 #[test]
 fn a_held_source_keeps_others_from_claiming_it() {
+    let _alone = alone();
     let Some(disk) = Disk::new(4 * MIB, 512) else { return };
     let held = disk.open(false, true).unwrap();
     assert_eq!(disk.claim().err().unwrap(), [Refusal::Busy]);
@@ -33,6 +35,7 @@ fn a_held_source_keeps_others_from_claiming_it() {
 
 #[test]
 fn what_is_in_use_is_not_claimed() {
+    let _alone = alone();
     let Some(disk) = Disk::new(16 * MIB, 512) else { return };
     {
         let Some(_mounted) = mount(&disk) else { return };
@@ -72,6 +75,7 @@ fn what_is_in_use_is_not_claimed() {
 
 #[test]
 fn another_disk_under_the_name_is_not_taken() {
+    let _alone = alone();
     let Some(disk) = Disk::new(4 * MIB, 512) else { return };
     let shown = disk.instance();
     let old = Instance { diskseq: shown.diskseq - 1, ..shown };
@@ -91,6 +95,7 @@ fn another_disk_under_the_name_is_not_taken() {
 
 #[test]
 fn a_read_only_target_is_refused() {
+    let _alone = alone();
     let Some(disk) = Disk::new(4 * MIB, 512) else { return };
     run(&["blockdev", "--setro"], disk.path(), &[]);
     let read_only = Undo(&["blockdev", "--setrw"], disk.path().to_owned());
@@ -103,6 +108,7 @@ fn a_read_only_target_is_refused() {
 /// do equal disks that nothing tells apart.
 #[test]
 fn a_disk_is_not_taken_for_its_equal() {
+    let _alone = alone();
     let (Some(one), Some(two)) = (Disk::new(4 * MIB, 512), Disk::new(4 * MIB, 512)) else { return };
     let machine = Machine::host();
     let monitor = InProcess { machine: machine.clone() };

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use testkit::{LoopDevice, pattern};
 
 const MIB: u64 = 1 << 20;
@@ -64,6 +65,13 @@ impl Disk {
     fn claim(&self) -> Result<Target, Vec<Refusal>> {
         Target::claim(self.path(), &self.want(), free).unwrap()
     }
+}
+
+/// One test at a time. A child that another test forks has our descriptors until it executes its program: so
+/// long a disk that was given back is still in use.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn instance(path: &Path) -> Instance {

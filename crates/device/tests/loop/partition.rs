@@ -14,6 +14,7 @@ fn partitioned() -> Option<(Disk, PathBuf)> {
 
 #[test]
 fn a_partition_is_a_device_of_its_own() {
+    let _alone = alone();
     let Some((disk, node)) = partitioned() else { return };
     let monitor = InProcess { machine: Machine::host() };
     let how = SourceOptions { live: false, exclusive: true };
@@ -36,6 +37,7 @@ fn a_partition_is_a_device_of_its_own() {
 
 #[test]
 fn a_claimed_partition_is_written_at_its_place() {
+    let _alone = alone();
     let Some((disk, node)) = partitioned() else { return };
     let want = Wanted { instance: instance(&node), need: 4 * MIB, ..disk.want() };
     let target = Target::claim(&node, &want, free).unwrap().unwrap();
@@ -49,6 +51,7 @@ fn a_claimed_partition_is_written_at_its_place() {
 
 #[test]
 fn the_table_is_read_again_when_no_partition_is_in_use() {
+    let _alone = alone();
     let Some((disk, node)) = partitioned() else { return };
     let target = disk.claim().unwrap();
     let user = File::open(&node).unwrap();
