@@ -1,6 +1,7 @@
 //! selfsame: bit-for-bit copies of whole disks.
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selfsame::args::{Cli, Verb};
 use selfsame::cmd::{self, Tools};
 use selfsame::exit::Exit;
@@ -14,7 +15,15 @@ fn main() -> ExitCode {
     run(&cli.verb).unwrap_or_else(|error| ui::failed(&error, json)).into()
 }
 
+/// A backup on FAT32 may be thousands of files, which are read together: as many descriptors as are permitted.
+fn many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // With fewer it works too, but for such backups.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 fn run(verb: &Verb) -> block::Result<Exit> {
+    many_files();
     let tools = Tools::host(Signals::install()?);
     match verb {
         Verb::Disks(args) => cmd::disks::run(args, &tools),

@@ -100,6 +100,23 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn thousands_of_files_are_no_trouble_and_more_are_refused() {
+    let place = Place::new();
+    #[expect(clippy::disallowed_methods, reason = "grows the disk that is saved")]
+    let grow = |mib: u64| {
+        let disk = std::fs::File::options().append(true).open(place.path("disk.img")).unwrap();
+        disk.set_len(mib << 20).unwrap();
+    };
+    grow(1100); // more files than a process may open if it does not ask
+    let backup = place.save(&["--whole", "--format", "raw", "--split", "1M", "--no-check"]);
+    assert!(backup.read_dir().unwrap().count() > 1100);
+    let verified = place.run(&["verify", text(&backup)]);
+    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stderr));
+    grow(8192);
+    place.refuses(2, "more than 4096 files", &["save", "disk.img", "backups", "--split", "1M"]);
+}
+
+#[test]
 fn another_seal_is_not_this_backup() {
     let place = Place::new();
     let backup = place.save(&[]);

@@ -84,6 +84,10 @@ pub struct SavePlan {
 /// Bytes under which `--split` makes no sense: every frame fits.
 pub(crate) const MIN_SPLIT: u64 = 1 << 20;
 
+/// Most files that a split may make: SHA256SUMS has room for twice as many (FORMAT 1), and a reader opens all of
+/// them.
+const MAX_PARTS: u64 = 4096;
+
 impl SavePlan {
     /// Where frames begin, in bytes.
     pub fn grid(&self) -> u64 {
@@ -112,7 +116,7 @@ pub fn plan_save(
     }
     let mut notes = vec![];
     let room = room_at(subject, opener.machine, dest, &mut notes)?;
-    limit_files(&mut options, &room, &mut notes)?;
+    limit_files(&mut options, subject.source.size(), &room, &mut notes)?;
     let survey = survey(&subject.source, subject.sector, false)?;
     if let Some(why) = survey.layout.must_be_whole.as_ref().filter(|_| !options.whole) {
         if options.parts.is_some() {
@@ -214,7 +218,7 @@ fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<St
 }
 
 /// What the destination's filesystem cannot do.
-fn limit_files(options: &mut SaveOptions, room: &Room, notes: &mut Vec<String>) -> Result<()> {
+fn limit_files(options: &mut SaveOptions, size: u64, room: &Room, notes: &mut Vec<String>) -> Result<()> {
     if options.split.is_some_and(|split| split < MIN_SPLIT) {
         return Err(Error::new(ErrorKind::Usage, format!("--split must be at least {MIN_SPLIT} bytes")));
     }
@@ -226,6 +230,13 @@ fn limit_files(options: &mut SaveOptions, room: &Room, notes: &mut Vec<String>) 
             "{} keeps at most {most} bytes in a file: larger ones are split into .000, .001, ..",
             room.filesystem
         ));
+    }
+    if let Some(split) = options.split.filter(|split| size / split > MAX_PARTS) {
+        let words = format!(
+            "{split} bytes a file would make more than {MAX_PARTS} files: choose a larger --split, or a destination \
+             without such a limit"
+        );
+        return Err(Error::new(ErrorKind::Usage, words));
     }
     if options.format == Encoding::Raw && !room.holes {
         notes.push(format!("{} knows no holes: zeroes take their full size", room.filesystem));
