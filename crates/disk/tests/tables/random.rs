@@ -104,6 +104,31 @@ proptest! {
         }
     }
 
+    /// Slice tables with right magics and any numbers in them, in partitions that may leave the disk.
+    #[test]
+    fn random_slices(
+        kind in prop::sample::select(vec![0xA5u8, 0xA6, 0xA9, 0x81, 0x63, 0x82, 0xBF]),
+        first in 0u32..2100,
+        bytes in prop::collection::vec(any::<u8>(), 512),
+        sector in sector_size(),
+    ) {
+        let mut disk = mbr(2048, &[(kind, first, 500), (0x05, 200, 100)]);
+        let (unit, magics): (usize, &[(usize, u32)]) = match kind {
+            0x81 => (0, &[(508, 0xAA55_0000)]),
+            0x63 => (29, &[(4, 0xCA5E_600D), (156, 0x600D_DEEE)]),
+            0x82 | 0xBF => (1, &[(12, 0x600D_DEEE), (16, 1)]),
+            _ => (1, &[(0, 0x8256_4557)]),
+        };
+        let at = (first as usize + unit) * 512;
+        if first > 0 && at + 512 <= disk.len() {
+            crate::build::put(&mut disk, at, &bytes);
+            for (field, magic) in magics {
+                crate::build::put(&mut disk, at + field, &magic.to_le_bytes());
+            }
+        }
+        check(disk, sector);
+    }
+
     #[test]
     fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..9000), sector in sector_size()) {
         check(bytes, sector);
