@@ -119,3 +119,19 @@ fn a_label_cannot_paint_the_terminal() {
         assert!(text(&shown.stdout).contains("[31mB"), "{}", text(&shown.stdout));
     }
 }
+
+#[test]
+fn sectors_of_an_image_are_as_told_and_of_a_backup_as_it_says() {
+    let (dir, image) = sample();
+    let shown = selfsame(&["show", image.to_str().unwrap(), "--json", "--sector-size", "4096"]);
+    let document: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(document["sector_size"], 4096);
+    assert_eq!(document["partitions"][0]["start"], 63 * 4096);
+    assert!(document["table"]["findings"][0].as_str().unwrap().contains("written for sectors of 512 bytes"));
+
+    let refused = selfsame(&["show", dir.path().to_str().unwrap(), "--sector-size", "4096"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("image files only"), "{}", text(&refused.stderr));
+    let refused = selfsame(&["show", image.to_str().unwrap(), "--sector-size", "1000"]);
+    assert_eq!(refused.status.code(), Some(2));
+}

@@ -6,6 +6,7 @@ use crate::kernel;
 use crate::mbr::{self, Entry, Mbr, Sector0};
 use crate::partition::Partition;
 use crate::reader::Reader;
+use crate::sector_size::{self, sector0};
 use block::{ByteRange, Lba, ReadAt, Region, Result, Role, SectorSize};
 
 /// A preamble is kept raw, so it has a limit, in bytes; what follows it is a gap.
@@ -54,15 +55,17 @@ impl Layout {
     }
 }
 
-/// The layout of a device with sectors of this size, or of an image (`None`: 512 bytes, unless a GPT
-/// shows that they are 4096). Whatever a table says is a finding, never an error, and so is a sector that
+/// The layout of a device with sectors of this size, or of an image (`None`: 512 bytes, unless a GPT, or
+/// what lies at the partitions of an MBR, shows that they are 4096). Whatever a table says is a finding, never an error, and so is a sector that
 /// the medium cannot deliver; other failures of `source` are errors.
 pub fn read(source: &dyn ReadAt, sector: Option<SectorSize>) -> Result<Layout> {
     let (size, asked) = (source.size(), sector.unwrap_or(SectorSize::B512));
     let mut disk = Reader::new(source, asked);
-    if let Some(other) = other_sector_size(source, asked)? {
+    if let Some((other, table)) = sector_size::other(source, asked)? {
         if sector.is_some() {
-            disk.damage(format!("the GPT was written for sectors of {other} bytes, this disk has {asked}"));
+            disk.damage(format!(
+                "the {table} was written for sectors of {other} bytes, this disk has {asked}"
+            ));
         } else {
             disk = Reader::new(source, other);
         }
@@ -79,30 +82,6 @@ pub fn read(source: &dyn ReadAt, sector: Option<SectorSize>) -> Result<Layout> {
     };
     let (sector, findings) = (disk.sector, disk.findings);
     Ok(Layout { size, sector, table, partitions, regions, findings, must_be_whole })
-}
-
-/// The sector size for which there is a GPT that counts, if there is none for `asked`. An MBR reads alike
-/// in all sizes.
-fn other_sector_size(source: &dyn ReadAt, asked: SectorSize) -> Result<Option<SectorSize>> {
-    let other = if asked == SectorSize::B512 { SectorSize::B4096 } else { SectorSize::B512 };
-    let has_gpt = |sector| -> Result<bool> {
-        let mut disk = Reader::new(source, sector);
-        Ok(match sector0(&mut disk)? {
-            Sector0::Superfloppy => false,
-            Sector0::Other => gpt::find(&mut disk)?.primary.is_some(),
-            Sector0::Table { entries, .. } if entries.into_iter().any(Entry::is_protective) => {
-                let copies = gpt::find(&mut disk)?;
-                copies.primary.is_some() || copies.backup.is_some()
-            }
-            Sector0::Table { .. } => false,
-        })
-    };
-    Ok((!has_gpt(asked)? && has_gpt(other)?).then_some(other))
-}
-
-fn sector0(disk: &mut Reader<'_>) -> Result<Sector0> {
-    let sector = disk.read(Lba(0), 1, "sector 0")?;
-    Ok(sector.map_or(Sector0::Other, |bytes| Sector0::parse(&bytes, disk.sectors())))
 }
 
 fn read_table(disk: &mut Reader<'_>) -> Result<(Table, Vec<Partition>)> {

@@ -14,6 +14,7 @@ pub mod probe;
 mod reader;
 pub mod sample;
 mod script;
+mod sector_size;
 mod slices;
 mod types;
 

@@ -39,11 +39,11 @@ impl Entry {
         Some(Self { boot_ind, sys_ind, start_sect: u32_at(bytes, 8)?, nr_sects: u32_at(bytes, 12)? })
     }
 
-    fn is_used(self) -> bool {
+    pub(crate) fn is_used(self) -> bool {
         self.nr_sects != 0
     }
 
-    fn is_extended(self) -> bool {
+    pub(crate) fn is_extended(self) -> bool {
         self.is_used() && matches!(self.sys_ind, 0x05 | 0x0F | 0x85)
     }
 
@@ -126,6 +126,13 @@ fn entries(sector: &[u8]) -> Option<[Entry; 4]> {
     let (table, []) = sector.get(446..510)?.as_chunks() else { return None };
     let [a, b, c, d] = *table else { return None };
     Some([Entry::parse(&a)?, Entry::parse(&b)?, Entry::parse(&c)?, Entry::parse(&d)?])
+}
+
+/// Surely an EBR: signed, with entries, and no boot sector of something else.
+pub(crate) fn is_ebr(sector: &[u8]) -> bool {
+    let clean = |entry: &Entry| matches!(entry.boot_ind, 0 | 0x80);
+    entries(sector).is_some_and(|all| all.iter().all(clean) && all.into_iter().any(Entry::is_used))
+        && !is_boot_sector(sector)
 }
 
 /// The types of the four entries, if the sector ends in the signature 55 AA.

@@ -56,13 +56,16 @@ pub struct Subject {
     pub live: bool,
 }
 
-/// How a device is opened.
+/// How something is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
     /// Also what is mounted read-write.
     pub live: bool,
     /// Held so that nothing mounts it meanwhile. Without it nothing is held, for a look.
     pub exclusive: bool,
+    /// Bytes of a sector of an image file, where its user knows better than what it shows. Only for those:
+    /// devices and backups say it themselves.
+    pub sector: Option<SectorSize>,
 }
 
 /// Finds and opens what words name.
@@ -79,6 +82,10 @@ impl Opener<'_> {
     pub fn open(&self, word: &str, options: OpenOptions) -> Result<Subject> {
         let path = Path::new(word);
         let device = self.machine.find(word);
+        if options.sector.is_some() && (device.is_ok() || path.is_dir()) {
+            let words = format!("{word} says itself how large its sectors are: that is for image files only");
+            return Err(Error::new(ErrorKind::Usage, words));
+        }
         match device {
             Ok(place) => self.device(word, place, options),
             Err(no_device) if word.starts_with("/dev/") || !path.exists() => Err(match word.contains('/') {
@@ -88,7 +95,7 @@ impl Opener<'_> {
                 _ => no_device,
             }),
             Err(_) if path.is_dir() => self.backup(word, path),
-            Err(_) => self.file(word, path),
+            Err(_) => Ok(Subject { sector: options.sector, ..self.file(word, path)? }),
         }
     }
 

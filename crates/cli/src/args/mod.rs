@@ -3,6 +3,7 @@
 mod values;
 
 use crate::exit;
+use block::SectorSize;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 pub use values::{Digest, Format, ProgressMode};
@@ -36,7 +37,7 @@ pub enum Verb {
     #[command(after_long_help = help("selfsame backups /mnt/big"))]
     Backups(BackupsArgs),
     /// Show the layout, region by region, and what each one holds
-    #[command(after_long_help = help("selfsame show sda\nselfsame show ./cassandra.img --deep\n\
+    #[command(after_long_help = help("selfsame show sda\nselfsame show ./cassandra.img --deep\nselfsame show ./4kn.img --sector-size 4096\n\
                                       selfsame show /mnt/big/cassandra-sda-20261123T092500Z --json"))]
     Show(ShowArgs),
     /// Back up a disk, partition or image file into a new folder
@@ -91,6 +92,9 @@ pub struct BackupsArgs {
 pub struct ShowArgs {
     /// A disk, a backup's folder or an image file
     pub source: String,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
     /// Read gaps and unrecognised regions whole, not only ends and samples
     #[arg(long)]
     pub deep: bool,
@@ -138,6 +142,9 @@ pub struct SaveArgs {
     /// No file larger than this: 4G, 700M
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub split: Option<u64>,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
     /// A note to keep with it
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,

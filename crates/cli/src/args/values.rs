@@ -1,5 +1,6 @@
 //! Values of options as they are typed.
 
+use block::SectorSize;
 use clap::ValueEnum;
 
 /// A number of bytes: `700M`, `4GiB`, `1000000`, `25GB`. Letters alone and `iB` count in 1024, `B` in 1000,
@@ -19,6 +20,15 @@ pub(super) fn size(typed: &str) -> Result<u64, String> {
     let power = power.and_then(|power| u32::try_from(power).ok()).ok_or_else(|| usage(typed))?;
     let number: u64 = number.parse().map_err(|_| usage(typed))?;
     number.checked_mul(base.pow(power + 1)).ok_or_else(|| usage(typed))
+}
+
+/// Bytes of a sector: of nearly all disks, or of those that are called 4Kn.
+pub(super) fn sector_size(typed: &str) -> Result<SectorSize, String> {
+    match typed {
+        "512" => Ok(SectorSize::B512),
+        "4096" => Ok(SectorSize::B4096),
+        _ => Err("a sector has 512 or 4096 bytes".to_owned()),
+    }
 }
 
 fn usage(typed: &str) -> String {

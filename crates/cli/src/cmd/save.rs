@@ -43,7 +43,9 @@ struct DryFile<'a> {
 
 /// Carries out `save`.
 pub fn run(args: &SaveArgs, tools: &Tools) -> Result<Exit> {
-    let subject = tools.opener().open(&args.source, OpenOptions { live: args.live, exclusive: true })?;
+    let subject = tools
+        .opener()
+        .open(&args.source, OpenOptions { live: args.live, exclusive: true, sector: args.sector_size })?;
     let options = options(args);
     if args.name.is_none() && subject.kind != engine::Kind::Image {
         say(&format!("named after this machine: {}; --name gives another name", options.host));

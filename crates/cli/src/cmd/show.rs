@@ -67,7 +67,9 @@ struct RegionOut {
 
 /// Carries out `show`.
 pub fn run(args: &ShowArgs, tools: &Tools) -> Result<Exit> {
-    let subject = tools.opener().open(&args.source, OpenOptions { live: true, exclusive: false })?;
+    let subject = tools
+        .opener()
+        .open(&args.source, OpenOptions { live: true, exclusive: false, sector: args.sector_size })?;
     let survey = engine::survey(&subject.source, subject.sector, args.deep)?;
     match args.json {
         true => json::answer(&document(args, &subject, &survey))?,

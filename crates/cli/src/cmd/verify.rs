@@ -56,7 +56,8 @@ pub fn run(args: &VerifyArgs, tools: &Tools) -> Result<Exit> {
     let intact = found.faults.is_empty();
     let differences = match &args.against {
         Some(word) if intact => {
-            let reference = tools.opener().open(word, OpenOptions { live: true, exclusive: false })?;
+            let reference =
+                tools.opener().open(word, OpenOptions { live: true, ..OpenOptions::default() })?;
             let backup = image::Backup::open(&args.backup)?;
             let names = Names { source: reference.path.display().to_string(), ..Names::default() };
             Some(job::run(tools, args.job, names, grid, |ctx| engine::against(&backup, &reference, ctx))?)
