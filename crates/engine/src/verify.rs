@@ -68,6 +68,7 @@ const MAX_FAULTS: usize = 1000;
 /// answer, not an error; errors are what kept it from looking. `expect`: the seal that it must have.
 pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verified> {
     let store = Store::open(path)?;
+    store.must_be_finished()?;
     let mut found = Verified::default();
     let sums_text = store.read_small(Sums::NAME, Sums::MAX).map_err(|error| {
         let damaged = error.kind() == ErrorKind::NotFound && store.open_read(image::MANIFEST, false).is_ok();

@@ -65,10 +65,7 @@ impl Backup {
     /// directory the one that the manifest tells of.
     pub fn open(path: &Path) -> Result<Self> {
         let store = Store::open(path)?;
-        if store.is_part() {
-            let words = format!("{} is unfinished: it was interrupted, or is being made", path.display());
-            return Err(Error::new(ErrorKind::Unsupported, words));
-        }
+        store.must_be_finished()?;
         let json = store.read_small(MANIFEST, MAX_MANIFEST)?;
         let manifest = Manifest::parse(&json)?;
         let sums = Sums::parse(&store.read_small(Sums::NAME, Sums::MAX).map_err(must_be_there)?)?;

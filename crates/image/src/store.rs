@@ -80,6 +80,15 @@ impl Store {
         is_part(&self.path)
     }
 
+    /// Fails with [`ErrorKind::Unsupported`] if it is unfinished.
+    pub fn must_be_finished(&self) -> Result<()> {
+        if !self.is_part() {
+            return Ok(());
+        }
+        let words = format!("{} is unfinished: it was interrupted, or is being made", self.path.display());
+        Err(Error::new(ErrorKind::Unsupported, words))
+    }
+
     /// Makes the file `name`, which must not exist, written in pieces of `buffer` bytes.
     pub fn append(&self, name: &str, buffer: usize) -> Result<Appender> {
         check_name(name)?;

@@ -159,7 +159,9 @@ struct View {
     phase: String,
     of: u64,
     reads: Side,
-    phase_began: Option<Duration>,
+    /// When it was last looked, and when before the phase began: what is shorter would flatter it.
+    looked: Duration,
+    phase_began: Duration,
     rates: Rates,
     samples: u32,
     still: [bool; 2],
@@ -187,7 +189,8 @@ impl View {
             phase: String::new(),
             of: 0,
             reads: Side::Source,
-            phase_began: None,
+            looked: Duration::ZERO,
+            phase_began: Duration::ZERO,
             rates: Rates::default(),
             samples: 0,
             still: [false; 2],
@@ -198,7 +201,7 @@ impl View {
     fn event(&mut self, event: Event) {
         match event {
             Event::Phase { title, bytes, reads } => {
-                (self.phase, self.of, self.reads, self.phase_began) = (title, bytes, reads, None);
+                (self.phase, self.of, self.reads, self.phase_began) = (title, bytes, reads, self.looked);
                 self.rates = Rates::default();
             }
             Event::Note(words) => self.message("note", &words),
@@ -220,12 +223,13 @@ impl View {
 
     fn sample(&mut self, ctx: &Context) {
         self.name_who_stands_still(ctx);
+        let elapsed = ctx.elapsed();
+        self.looked = elapsed;
         if self.phase.is_empty() {
             return; // the job has not begun
         }
-        let (moved, elapsed) = (ctx.moved(), ctx.elapsed());
+        let moved = ctx.moved();
         self.rates.add(elapsed, moved, ctx.fraction());
-        let began = *self.phase_began.get_or_insert(elapsed);
         let due = |every: u32| self.samples.is_multiple_of(every);
         let show = match self.mode {
             ProgressMode::Auto => true,
@@ -245,7 +249,7 @@ impl View {
             moved,
             of: self.of,
             rate: self.rates.now(),
-            average: per_second(moved, elapsed.saturating_sub(began)),
+            average: per_second(moved, elapsed.saturating_sub(self.phase_began)),
             left: self.rates.left(),
             stored: ctx.stored_bytes(),
             free: self.names.dest.as_ref().and_then(|dest| {

@@ -116,3 +116,23 @@ fn words_that_name_nothing_are_refused() {
     let Some(disk) = lab.disk("source.img", MIB) else { return };
     refuses(disk.word(), &dest, &["--part", "3"], 2, &["no partition 3 to save"]);
 }
+
+#[test]
+fn a_destination_that_fills_up_ends_cleanly() {
+    let lab = Lab::new();
+    let Some(small) = lab.ext4("small.img", 24 * MIB) else { return };
+    // The estimate takes 64 samples, evenly spread, at the beginning of each MiB here: it sees only zeroes.
+    let mut bytes = testkit::pattern(64 << 20);
+    bytes.chunks_mut(1 << 20).for_each(|mib| mib[..128 << 10].fill(0));
+    std::fs::write(lab.path("tricky.img"), bytes).unwrap();
+    for format in ["zst", "raw"] {
+        let mounted = Mounted::at(&lab, format, small.word(), "noatime");
+        let dest = Path::new(mounted.dir()).join("backups");
+        let output = save(text(&lab.path("tricky.img")), text(&dest), &["--format", format]);
+        refused(&output, 1, &[mounted.dir(), "No space left", "Make room there or choose another folder"]);
+        let left: Vec<_> = dest.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [part] = &left[..] else { panic!("{left:?}") };
+        assert!(text(part).ends_with(".part"), "{left:?}");
+        std::fs::remove_dir_all(&dest).unwrap();
+    }
+}
