@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 #![allow(clippy::disallowed_methods)]
 
+mod boot_sectors;
 mod hand;
 mod made;
 mod mutated;
