@@ -5,6 +5,7 @@
 
 mod boot_sectors;
 mod hand;
+mod hostile;
 mod made;
 mod mutated;
 mod states;
