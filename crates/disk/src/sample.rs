@@ -4,11 +4,11 @@ use block::{ByteRange, ErrorKind, ExtentKind, ReadAt, Result};
 
 /// Bytes of one sample.
 const SAMPLE: u64 = 4096;
-/// Samples in all, the two ends included.
+/// Samples in all, the two ends included, of however many extents.
 const SAMPLES: u64 = 32;
 /// What one read moves where everything is read.
 const PIECE: u64 = 1 << 20;
-/// Extents that are looked at before the rest is called unknown.
+/// Extents with data that are told apart where samples are enough.
 const EXTENTS: usize = 4096;
 
 /// What the bytes are like.
@@ -43,36 +43,54 @@ pub struct Filled {
 /// than the medium, or with [`ErrorKind::OutOfRange`].
 pub fn fill(source: &dyn ReadAt, range: ByteRange, deep: bool) -> Result<Filled> {
     ByteRange::within(source.size(), range.start(), range.len())?;
-    let step = if deep { PIECE } else { SAMPLE };
     let mut look = Look { histogram: [0; 256], unreadable: 0 };
-    let mut exhaustive = true;
+    let mut parts: Vec<ByteRange> = vec![];
     let mut at = range.start();
-    for _ in 0..EXTENTS {
-        if at >= range.end() {
+    while at < range.end() {
+        // More than this many extents are sampled as if there was data all the way.
+        if !deep && parts.len() >= EXTENTS {
+            parts.push(ByteRange::span(at, range.end()));
             break;
         }
         let extent = source.extent_at(at)?;
         let part = extent.range.intersect(range);
+        at = part.end();
         match extent.kind {
             ExtentKind::Zero => {}
             ExtentKind::Absent | ExtentKind::Bad => {
                 look.unreadable = look.unreadable.saturating_add(part.len());
             }
-            ExtentKind::Data => {
-                let pieces = part.len().div_ceil(step);
-                let wanted = if deep { pieces } else { pieces.min(SAMPLES) };
-                exhaustive &= wanted == pieces;
-                for index in 0..wanted {
-                    look.read(source, part, step, spread(index, wanted, pieces))?;
-                    if deep && !look.is_zero() {
+            ExtentKind::Data if deep => {
+                for piece in 0..part.len().div_ceil(PIECE) {
+                    look.read(source, part, PIECE, piece)?;
+                    if !look.is_zero() {
                         return Ok(look.judge(true));
                     }
                 }
             }
+            ExtentKind::Data => parts.push(part),
         }
-        at = part.end();
     }
-    Ok(look.judge(exhaustive && at >= range.end()))
+    let pieces = parts.iter().map(|part| part.len().div_ceil(SAMPLE)).sum::<u64>();
+    let wanted = pieces.min(SAMPLES);
+    // As many samples over all parts together, however many they are.
+    let (mut rest, mut before) = (parts.iter(), 0u64);
+    let mut part = rest.next();
+    for index in 0..wanted {
+        let piece = spread(index, wanted, pieces);
+        while let Some(here) = part {
+            let count = here.len().div_ceil(SAMPLE);
+            match piece.saturating_sub(before) {
+                within if within < count => {
+                    look.read(source, *here, SAMPLE, within)?;
+                    break;
+                }
+                _ => before = before.saturating_add(count),
+            }
+            part = rest.next();
+        }
+    }
+    Ok(look.judge(wanted == pieces))
 }
 
 /// Piece `index` of `wanted` ones spread evenly over `pieces`, the first and the last included.
@@ -151,6 +169,7 @@ impl Look {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
     use testkit::{Memory, pattern};
@@ -166,6 +185,28 @@ mod tests {
         assert!(all(&Memory::new(vec![0; 1 << 20]), true).exhaustive);
         assert_eq!(all(&Memory::new(pattern(1 << 20)), false).fill, Fill::Random);
         assert_eq!(all(&Memory::new(b"some text. ".repeat(9999)), false).fill, Fill::Data);
+    }
+
+    /// Data in `count` extents with holes between; of 8 KiB and 56 KiB.
+    fn fragmented(count: u64) -> Memory {
+        let holes = (0..count).map(|n| ByteRange::span(n * 65536 + 8192, (n + 1) * 65536)).collect();
+        Memory::new(vec![0; usize::try_from(count * 65536).unwrap()]).with(|disk| disk.holes = holes)
+    }
+
+    #[test]
+    fn many_extents_cost_no_more_than_one() {
+        let disk = fragmented(500);
+        let found = all(&disk, false);
+        assert!(found.zero && !found.exhaustive);
+        let reads = disk.reads.lock().unwrap().clone();
+        assert_eq!(reads.len(), 32);
+        assert_eq!(reads.first().unwrap().start(), 0);
+        assert_eq!(reads.last().unwrap().end(), 499 * 65536 + 8192);
+        // Few enough pieces are all looked at.
+        let disk = fragmented(10);
+        assert!(all(&disk, false).exhaustive);
+        assert_eq!(disk.reads.lock().unwrap().len(), 20);
+        assert!(all(&fragmented(500), true).exhaustive);
     }
 
     #[test]
