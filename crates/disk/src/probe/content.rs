@@ -146,8 +146,13 @@ impl Content {
     /// Units of a size each; left out where the product makes no sense.
     pub(super) fn space(self, unit: u64, count: u64, free: Option<u64>) -> Self {
         let size = unit.checked_mul(count);
-        let free = free.and_then(|free| unit.checked_mul(free)).filter(|free| Some(*free) <= size);
-        Self { size, free, ..self }
+        Self { size, ..self }.free(free.and_then(|free| unit.checked_mul(free)))
+    }
+
+    /// Bytes that it says are free; left out where they are more than it has.
+    pub(super) fn free(self, free: Option<u64>) -> Self {
+        let free = free.filter(|free| Some(*free) <= self.size);
+        Self { free, ..self }
     }
 
     pub(super) fn normal(mut self, kind: StateKind, text: impl Into<String>) -> Self {

@@ -35,7 +35,7 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     let content = content.space(1 << sector_shift, volume_length, None);
     let used = cluster_count.checked_mul(percent_in_use).filter(|_| percent_in_use <= 100);
     let free = used.and_then(|used| cluster_count.checked_sub(used / 100)?.checked_mul(cluster));
-    let content = Content { free, ..content };
+    let content = content.free(free);
     let length = usize::try_from(cluster.min(ROOT)).ok()?;
     let units = disk.get(root, length).and_then(|dir| label(&dir.0)).unwrap_or_default();
     Some(content.label_utf16(units).clean_if(volume_flags & VOLUME_DIRTY == 0))

@@ -48,8 +48,7 @@ pub(super) fn probe(disk: &Window) -> Option<Content> {
     let content = Content::filesystem("vfat", title).label(&label.unwrap_or_default());
     let content = content.id(uuid::serial(boot.u32(at_serial)?)).version(title);
     let content = Content { size: bpb.sectors.checked_mul(bpb.sector), ..content };
-    let content =
-        Content { free: free.and_then(|n| n.checked_mul(bpb.cluster)?.checked_mul(bpb.sector)), ..content };
+    let content = content.free(free.and_then(|n| n.checked_mul(bpb.cluster)?.checked_mul(bpb.sector)));
     let fat_clean = fat_says_clean(disk, &bpb, title).unwrap_or(true);
     let dirty = boot.u8(at_state)? & 1 != 0 || !fat_clean;
     Some(if dirty { content.attention(StateKind::Dirty, "not cleanly unmounted") } else { content })
