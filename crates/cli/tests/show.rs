@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -43,6 +44,19 @@ fn names_what_lies_where() {
         assert!(page.contains(words), "no {words:?} in\n{page}");
     }
     assert!(page.lines().any(|line| line.contains("  1 *  ")), "no boot flag in\n{page}");
+}
+
+/// The table of an array of firmware shows through on each of its disks.
+#[test]
+fn says_that_the_disk_itself_is_in_an_array() {
+    let (_dir, image) = sample();
+    assert!(document(&image)["member"].is_null());
+    let file = File::options().write(true).open(&image).unwrap();
+    file.write_all_at(b"Intel Raid ISM Cfg Sig. 1.3.00", testkit::sample::SIZE - 1024).unwrap();
+    assert_eq!(document(&image)["member"]["type"], "isw_raid_member");
+    let shown = selfsame(&["show", image.to_str().unwrap()]);
+    let note = "note: the disk itself belongs to an array (Intel Matrix RAID, member of an array)";
+    assert!(text(&shown.stdout).contains(note), "{}", text(&shown.stdout));
 }
 
 #[test]

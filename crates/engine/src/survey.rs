@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub struct Survey {
     /// Table, partitions, regions.
     pub layout: disk::Layout,
+    /// The array that the disk itself belongs to although it has a partition table.
+    pub member: Option<Content>,
     /// One for each region of the layout, in its order.
     pub regions: Vec<Surveyed>,
 }
@@ -36,7 +38,11 @@ pub fn survey(source: &Source, sector: Option<SectorSize>, deep: bool) -> Result
     let layout = disk::layout::read(&**source, sector)?;
     let regions = layout.regions.iter().map(|region| look(source, *region, layout.sector, deep));
     let regions = regions.collect::<Result<_>>()?;
-    Ok(Survey { layout, regions })
+    // What is one volume was looked at as a whole already.
+    let whole = layout.regions.iter().any(|region| region.role == Role::Whole);
+    let partitions: Vec<_> = layout.partitions.iter().map(|partition| partition.range).collect();
+    let member = if whole { None } else { probe::disk_member(&**source, &partitions)? };
+    Ok(Survey { layout, member, regions })
 }
 
 /// Nobody can have these bytes: they are said, not an error.
@@ -91,6 +97,12 @@ impl Survey {
     /// What the user should know before copying: a Windows that is not shut down fully, and the like.
     pub fn advice(&self) -> Vec<String> {
         let mut advice = vec![];
+        if let Some(member) = &self.member {
+            advice.push(format!(
+                "the disk itself belongs to an array ({}); partitions may continue on its other disks",
+                member.sentence()
+            ));
+        }
         let found = |kind: StateKind| {
             let has = move |content: &Content| content.states.iter().any(|state| state.kind == kind);
             self.regions.iter().filter(move |r| r.content.as_ref().is_some_and(has))

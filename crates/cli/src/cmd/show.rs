@@ -20,6 +20,7 @@ struct Document<'a> {
     sector_size: u64,
     table: TableOut<'a>,
     partitions: Vec<PartitionOut<'a>>,
+    member: Option<ContentOut>,
     regions: Vec<RegionOut>,
     advice: Vec<String>,
 }
@@ -145,6 +146,7 @@ fn document<'a>(args: &'a ShowArgs, subject: &Subject, survey: &'a Survey) -> Do
             findings: layout.findings.iter().map(|finding| finding.text.as_str()).collect(),
         },
         partitions: layout.partitions.iter().map(|partition| partition_out(survey, partition)).collect(),
+        member: survey.member.as_ref().map(ContentOut::new),
         regions: survey.regions.iter().map(|found| region_out(found, layout.sector)).collect(),
         advice: survey.advice(),
     }

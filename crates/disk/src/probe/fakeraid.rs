@@ -32,8 +32,11 @@ pub(super) fn isw(disk: &Window) -> Option<Content> {
     if disk.size() < 0x1_0000 {
         return None;
     }
-    let mpb = disk.get((disk.size() / 512).checked_sub(2)?.checked_mul(512)?, 512)?;
-    mpb.magic(0, b"Intel Raid ISM Cfg Sig. ")?;
+    // The last sector but one, of either size.
+    let mpb = [512u64, 4096].iter().find_map(|sector| {
+        let at = disk.size().checked_div(*sector)?.checked_sub(2)?.checked_mul(*sector)?;
+        disk.get(at, 512).filter(|mpb| mpb.has(0, b"Intel Raid ISM Cfg Sig. "))
+    })?;
     let version = String::from_utf8_lossy(mpb.slice(24, 6)?).trim_end_matches('\0').to_owned();
     let content = Content::new("isw_raid_member", "Intel Matrix RAID", Usage::Raid).version(version);
     Some(content.attention(StateKind::Member, "member of an array"))

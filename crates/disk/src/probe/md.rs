@@ -1,6 +1,7 @@
 //! Linux software RAID 0.90, 1.0, 1.1 and 1.2 (kernel, `include/uapi/linux/raid/md_p.h`).
 
 use super::{Content, StateKind, Usage, Window};
+use block::ByteRange;
 
 const MAGIC: u32 = 0xA92B_4EFC;
 const RESERVED: u64 = 64 << 10;
@@ -28,7 +29,9 @@ fn version_0(disk: &Window) -> Option<Content> {
     }
     let (major, minor, patch) = (word(1)?, word(2)?, word(3)?);
     let size = u64::from(word(8)?).checked_mul(1024)?;
-    if size > offset {
+    // The last partition may end where the disk does: then an array in it seems to be one of the disk.
+    let data = ByteRange::span(offset.checked_sub(size)?, offset.checked_add(RESERVED)?);
+    if disk.in_partition(data) {
         return None;
     }
     let rest = if minor >= 90 { [word(13)?, word(14)?, word(15)?] } else { [0; 3] };

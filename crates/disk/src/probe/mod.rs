@@ -32,7 +32,7 @@ mod zfs;
 
 pub use content::{Content, Severity, State, StateKind, Usage};
 
-use block::{ReadAt, Result};
+use block::{ByteRange, ReadAt, Result};
 use window::Window;
 
 /// A row: looks for one family and says what it found.
@@ -80,6 +80,9 @@ const KINDS: &[Kind] = &[
     readonly::erofs,
 ];
 
+/// Those of which a whole disk is a member, whatever its partition table says.
+const ARRAYS: &[Kind] = &[md::probe, fakeraid::ddf, fakeraid::isw];
+
 /// What `source`, a partition or disk by itself, holds; `None` if nothing that is known. Reads 2 MiB at
 /// most. What lies on a bad or absent place is not recognised; any other failure to read is an error.
 pub fn identify(source: &dyn ReadAt) -> Result<Option<Content>> {
@@ -87,8 +90,17 @@ pub fn identify(source: &dyn ReadAt) -> Result<Option<Content>> {
     if source.size() <= 1024 {
         return Ok(None);
     }
-    let window = Window::new(source);
-    let mut found = KINDS.iter().filter_map(|probe| probe(&window));
+    first_of(KINDS, Window::new(source))
+}
+
+/// The array that a whole disk with a partition table belongs to, if it does: its superblock lies at an
+/// end of the disk, where no partition has it. `partitions`: where those lie. Fails as [`identify`] does.
+pub fn disk_member(source: &dyn ReadAt, partitions: &[ByteRange]) -> Result<Option<Content>> {
+    first_of(ARRAYS, Window::around(source, partitions))
+}
+
+fn first_of(kinds: &[Kind], window: Window) -> Result<Option<Content>> {
+    let mut found = kinds.iter().filter_map(|probe| probe(&window));
     let content = found.next().map(|first| {
         let also = found.map(|other| other.title).collect();
         Content { also, ..first }

@@ -11,6 +11,7 @@ const BUDGET: u64 = 2 << 20;
 /// A source as the probes see it. A failure that is not of the medium is kept for [`Window::finish`].
 pub(super) struct Window<'a> {
     source: &'a dyn ReadAt,
+    partitions: &'a [ByteRange],
     front: Vec<u8>,
     left: Cell<u64>,
     failure: RefCell<Option<Error>>,
@@ -19,7 +20,13 @@ pub(super) struct Window<'a> {
 impl<'a> Window<'a> {
     /// Reads the front. Where it has bad sectors each place is read by itself later.
     pub(super) fn new(source: &'a dyn ReadAt) -> Self {
-        let window = Self { source, front: vec![], left: Cell::new(BUDGET), failure: RefCell::default() };
+        Self::around(source, &[])
+    }
+
+    /// The same of a disk with these partitions.
+    pub(super) fn around(source: &'a dyn ReadAt, partitions: &'a [ByteRange]) -> Self {
+        let left = Cell::new(BUDGET);
+        let window = Self { source, partitions, front: vec![], left, failure: RefCell::default() };
         let front = window.read(0, source.size().min(FRONT)).unwrap_or_default();
         Self { front, ..window }
     }
@@ -37,6 +44,11 @@ impl<'a> Window<'a> {
             Some(bytes) => Some(Bytes(bytes.to_vec())),
             None => self.read(offset, len).map(Bytes),
         }
+    }
+
+    /// Does all of this lie in one partition, so that it is not of the disk?
+    pub(super) fn in_partition(&self, range: ByteRange) -> bool {
+        self.partitions.iter().any(|partition| partition.intersect(range) == range)
     }
 
     /// The last `len` bytes begin here, if there are so many.

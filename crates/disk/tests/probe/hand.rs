@@ -431,3 +431,40 @@ fn md_as_mdadm_says() {
         assert!(sentence.ends_with(words), "{sentence}");
     }
 }
+
+/// An MBR with one partition of these sectors.
+fn table(disk: Disk, first: u32, count: u32) -> Disk {
+    let entry = [&[0, 0, 0, 0, 0x83, 0, 0, 0][..], &first.to_le_bytes(), &count.to_le_bytes()].concat();
+    disk.put(0, structure(512, &[(446, &entry), (510, b"\x55\xAA")]))
+}
+
+/// What a disk with a partition table is a member of: not what lies in its last partition.
+#[test]
+fn members_with_a_table_as_blkid_says() {
+    if !has("blkid", "members_with_a_table_as_blkid_says") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    // 40 MiB; one partition that ends before the superblock, or with the disk.
+    let all = (40 << 11) - 2048;
+    let cases = [
+        ("md 0.90", table(md_0_90(u32::to_le_bytes), 2048, 60_000), Some("linux_raid_member")),
+        ("md 0.90 in the partition", table(md_0_90(u32::to_le_bytes), 2048, all), None),
+        ("md 1.0", table(md_1((40 << 20) - 8192, 1), 2048, 60_000), Some("linux_raid_member")),
+        ("isw", table(isw(), 2048, 60_000), Some("isw_raid_member")),
+        ("ddf", table(ddf(), 2048, 60_000), Some("ddf_raid_member")),
+        ("none", table(Disk::mib(40), 2048, 60_000), None),
+    ];
+    for (name, disk, member) in cases {
+        disk.write(&path);
+        let file = std::fs::File::open(&path).unwrap();
+        let image = super::Image(file, 40 << 20);
+        let layout = disk::layout::read(&image, None).unwrap();
+        let partitions: Vec<_> = layout.partitions.iter().map(|partition| partition.range).collect();
+        assert_eq!(partitions.len(), 1, "{name}");
+        let found = disk::probe::disk_member(&image, &partitions).unwrap();
+        assert_eq!(found.as_ref().map(|content| content.type_name), member, "{name}");
+        assert_eq!(super::blkid_tag(&path, "TYPE").as_deref(), member, "{name}");
+    }
+}
