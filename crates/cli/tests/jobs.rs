@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -114,6 +116,25 @@ fn thousands_of_files_are_no_trouble_and_more_are_refused() {
     assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stderr));
     grow(8192);
     place.refuses(2, "more than 4096 files", &["save", "disk.img", "backups", "--split", "1M"]);
+}
+
+#[test]
+fn names_need_not_be_utf8() {
+    let place = Place::new();
+    let name = |bytes: &[u8]| place.dir.path().join(std::ffi::OsStr::from_bytes(bytes));
+    let (image, dest, back) = (name(b"a\xff.img"), name(b"d\xff"), name(b"b\xff.img"));
+    std::fs::rename(place.path("disk.img"), &image).unwrap();
+    let selfsame = |words: &[&OsStr]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_selfsame")).args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    selfsame(&["show".as_ref(), image.as_ref()]);
+    selfsame(&["save".as_ref(), image.as_ref(), dest.as_ref(), "--name".as_ref(), "t".as_ref()]);
+    let backup = dest.read_dir().unwrap().next().unwrap().unwrap().path();
+    selfsame(&["verify".as_ref(), backup.as_ref(), "--against".as_ref(), image.as_ref()]);
+    selfsame(&["backups".as_ref(), dest.as_ref()]);
+    selfsame(&["restore".as_ref(), backup.as_ref(), back.as_ref()]);
+    assert!(std::fs::read(back).unwrap() == testkit::sample::disk());
 }
 
 #[test]

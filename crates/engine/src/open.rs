@@ -79,8 +79,9 @@ pub struct Opener<'a> {
 impl Opener<'_> {
     /// A device (`sda`, `/dev/sda1`, a serial, an ID), a backup folder, or an image file. A word without
     /// a slash is a device if there is one of that name.
-    pub fn open(&self, word: &str, options: OpenOptions) -> Result<Subject> {
-        let path = Path::new(word);
+    pub fn open(&self, path: &Path, options: OpenOptions) -> Result<Subject> {
+        // No device's name is other than UTF-8; a file's may be.
+        let word = &*path.to_string_lossy();
         let device = self.machine.find(word);
         if options.sector.is_some() && (device.is_ok() || path.is_dir()) {
             let words = format!("{word} says itself how large its sectors are: that is for image files only");

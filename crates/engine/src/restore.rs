@@ -192,8 +192,7 @@ impl Held {
 }
 
 fn look(opener: &Opener<'_>, place: &Place) -> Result<Held> {
-    let word = place.path.to_string_lossy();
-    let subject = opener.open(&word, OpenOptions { live: true, ..OpenOptions::default() })?;
+    let subject = opener.open(&place.path, OpenOptions { live: true, ..OpenOptions::default() })?;
     Ok(Held { survey: survey(&subject.source, subject.sector, false)?, subject })
 }
 

@@ -91,7 +91,7 @@ pub struct BackupsArgs {
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// A disk, a backup's folder or an image file
-    pub source: String,
+    pub source: PathBuf,
     /// Bytes of a sector of an image file [default: as it shows, else 512]
     #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
     pub sector_size: Option<SectorSize>,
@@ -118,7 +118,7 @@ pub struct JobArgs {
 #[derive(Debug, Args)]
 pub struct SaveArgs {
     /// What to copy FROM: a disk, a partition, an LVM, md or dm volume, or an image file
-    pub source: String,
+    pub source: PathBuf,
     /// The folder in which the backup's own folder is made; itself made if its parent exists
     pub dest: PathBuf,
     /// The machine's name, for the folder and its files [default: the host's name]
@@ -172,7 +172,7 @@ pub struct VerifyArgs {
     pub expect: Option<String>,
     /// Also say where a disk or image file differs from it
     #[arg(long, value_name = "DISK|IMAGE")]
-    pub against: Option<String>,
+    pub against: Option<PathBuf>,
     /// Output.
     #[command(flatten)]
     pub job: JobArgs,
@@ -184,7 +184,7 @@ pub struct RestoreArgs {
     /// The backup's folder, to copy FROM
     pub backup: PathBuf,
     /// The disk or new image file to write TO [default: the disk it came from, if it is here]
-    pub target: Option<String>,
+    pub target: Option<PathBuf>,
     /// Only this partition
     #[arg(long, value_name = "N")]
     pub part: Option<u32>,

@@ -93,7 +93,8 @@ fn look(tools: &Tools, disk: Disk) -> Result<Known> {
     let usage = tools.machine.usage(&disk)?;
     let parts = disk.partitions.iter().map(|part| tools.machine.usage_of(part.devno));
     let parts = parts.map(|usage| usage.unwrap_or_default()).collect();
-    let opened = tools.opener().open(&disk.name, OpenOptions { live: true, ..OpenOptions::default() });
+    let opened =
+        tools.opener().open(disk.name.as_ref(), OpenOptions { live: true, ..OpenOptions::default() });
     let id = opened.as_ref().ok().and_then(|opened| device::disk_id(&disk.identity, &*opened.source).ok());
     let survey = opened.and_then(|opened| engine::survey(&opened.source, opened.sector, false));
     let survey = survey.map_err(|error| error.to_string());

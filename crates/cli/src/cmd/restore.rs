@@ -12,7 +12,6 @@ use device::{Monitor, Place};
 use engine::{Destination, RestoreOptions, RestorePlan, Restored};
 use image::{Backup, ImageFile};
 use serde::Serialize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The final document; docs/JSON.md.
@@ -94,7 +93,7 @@ fn write(
 
 /// What TARGET names: a device, or a new image file, which has a slash in its name.
 fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Destination> {
-    let Some(word) = &args.target else {
+    let Some(path) = &args.target else {
         let found = engine::propose_target(backup, &tools.machine)?;
         return match <[Place; 1]>::try_from(found) {
             Ok([place]) => Ok(Destination::Device(Box::new(place))),
@@ -117,13 +116,14 @@ fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Des
             }
         };
     };
-    match tools.machine.find(word) {
+    let word = path.to_string_lossy();
+    match tools.machine.find(&word) {
         Ok(place) => Ok(Destination::Device(Box::new(place))),
         Err(no_device) if word.starts_with("/dev/") => Err(no_device.with_kind(ErrorKind::Refused)),
         Err(no_device) if !word.contains('/') => {
             Err(no_device.context(format!("for a new image file write ./{word}")))
         }
-        Err(_) => Ok(Destination::File(PathBuf::from(word))),
+        Err(_) => Ok(Destination::File(path.clone())),
     }
 }
 

@@ -101,7 +101,10 @@ fn options(args: &SaveArgs) -> SaveOptions {
         split: args.split,
         note: args.note.clone(),
         check: !args.no_check,
-        command_line: std::env::args().collect::<Vec<_>>().join(" "),
+        command_line: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(" "),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         owner: id("SUDO_UID").zip(id("SUDO_GID")),
     }

@@ -14,7 +14,7 @@ use serde::Serialize;
 /// The document; docs/JSON.md.
 #[derive(Serialize)]
 struct Document<'a> {
-    source: &'a str,
+    source: String,
     kind: String,
     size: u64,
     sector_size: u64,
@@ -132,7 +132,7 @@ fn row(survey: &Survey, found: &Surveyed, sector: SectorSize) -> [String; 6] {
 fn document<'a>(args: &'a ShowArgs, subject: &Subject, survey: &'a Survey) -> Document<'a> {
     let layout = &survey.layout;
     Document {
-        source: &args.source,
+        source: args.source.to_string_lossy().into_owned(),
         kind: subject.kind.to_string(),
         size: layout.size,
         sector_size: layout.sector.bytes(),

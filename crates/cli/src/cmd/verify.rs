@@ -85,7 +85,7 @@ pub fn run(args: &VerifyArgs, tools: &Tools) -> Result<Exit> {
     };
     let mut lines = report(&found);
     if let (Some(found), Some(word)) = (&differences, &args.against) {
-        lines.extend(compared(found, word));
+        lines.extend(compared(found, &word.display().to_string()));
     }
     let next = match (intact, same) {
         (false, _) => "Do not restore from it; save the disk again while it is there",
