@@ -7,6 +7,8 @@ use block::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Where the running system lives.
 const SYSTEM: [&str; 6] = ["/", "/usr", "/boot", "/boot/efi", "/efi", "/var"];
@@ -14,6 +16,11 @@ const SYSTEM: [&str; 6] = ["/", "/usr", "/boot", "/boot/efi", "/efi", "/var"];
 /// What made a device mapper volume, by the beginning of its `dm/uuid`.
 const MAPPERS: [(&str, &str); 4] =
     [("LVM-", "LVM"), ("CRYPT-", "dm-crypt"), ("mpath-", "multipath"), ("DMRAID-", "dmraid")];
+
+/// How often and at what distance a program that has a disk open for writing is looked at again: udev and
+/// `losetup --find` open disks that are not theirs, for a moment.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// `O_ACCMODE`: not zero if a file is open for writing.
 const ACCESS_MODE: u32 = 3;
@@ -89,8 +96,15 @@ impl Machine {
         let mut pids: Vec<u32> = names(&self.proc).iter().filter_map(|name| name.parse().ok()).collect();
         pids.sort_unstable();
         let others = pids.iter().filter(|pid| own.as_deref() != Some(Path::new(&pid.to_string())));
-        let writers = others.filter(|pid| self.writes_to(**pid, devices));
+        let mut writers: Vec<&u32> = others.filter(|pid| self.writes_to(**pid, devices)).collect();
+        for _ in 0..LOOKS {
+            if !writers.is_empty() {
+                sleep(PAUSE);
+                writers.retain(|pid| self.writes_to(**pid, devices));
+            }
+        }
         writers
+            .into_iter()
             .map(|pid| {
                 let comm = text(self.proc.join(format!("{pid}/comm")));
                 format!("{} ({pid})", comm.unwrap_or_else(|| "a program".to_owned()))
