@@ -192,13 +192,11 @@ fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<St
         return Err(Error::new(ErrorKind::Refused, words));
     }
     let below: Below = machine.below(there)?;
-    if let Some(place) = &subject.place
-        && below.disks.iter().any(|disk| disk.instance == place.disk.instance)
-    {
+    if is_below(subject, machine, &below)? {
+        let name = subject.place.as_ref().map_or(&subject.name, |place| &place.disk.name);
         let words = format!(
-            "{} lies on {} itself, the disk that is to be saved: choose a folder on another disk",
-            dest.display(),
-            place.disk.name
+            "{} lies on {name} itself, the disk that is to be saved: choose a folder on another disk",
+            dest.display()
         );
         return Err(Error::new(ErrorKind::Refused, words));
     }
@@ -215,6 +213,17 @@ fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<St
         notes.push(format!("{} is in memory: the backup is gone at the next start", dest.display()));
     }
     Ok(room)
+}
+
+/// Does the destination lie on what is to be saved: the disk, or a loop device over the image file?
+fn is_below(subject: &Subject, machine: &Machine, below: &Below) -> Result<bool> {
+    let lies_on = |disk: &device::Disk| below.disks.iter().any(|other| other.instance == disk.instance);
+    if let Some(place) = &subject.place {
+        return Ok(lies_on(&place.disk));
+    }
+    let Ok(file) = subject.path.canonicalize() else { return Ok(false) };
+    let shows_it = |disk: &device::Disk| disk.backing.as_deref().map(Path::new) == Some(&file);
+    Ok(machine.disks()?.iter().any(|disk| shows_it(disk) && lies_on(disk)))
 }
 
 /// What the destination's filesystem cannot do.

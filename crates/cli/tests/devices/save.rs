@@ -72,6 +72,8 @@ fn a_backup_is_not_made_on_what_it_is_of() {
     let dest = Path::new(mounted.dir()).join("backups");
     let itself = format!("lies on {} itself", disk.name());
     refuses(disk.word(), &dest, &["--live"], 5, &[&itself, "choose a folder on another disk"]);
+    let file = lab.path("source.img");
+    refuses(text(&file), &dest, &[], 5, &["lies on source.img itself", "choose a folder on another disk"]);
     assert!(!dest.exists());
     // Another disk goes there.
     lab.file("other.img", MIB);
@@ -104,6 +106,26 @@ fn a_destination_in_memory_is_named() {
     // ramfs has no end: it would take all memory.
     let ramfs = Mounted::of_type(&lab, "ramfs", "ramfs", "none", "defaults");
     refuses(disk.word(), Path::new(ramfs.dir()), &[], 5, &["is only memory", "Mount a disk"]);
+}
+
+/// What a live system is: a root in memory, over what is read-only.
+#[test]
+fn the_root_of_a_live_system_is_no_destination() {
+    let lab = Lab::new();
+    let Some(disk) = lab.disk("source.img", MIB) else { return };
+    let root = Mounted::of_type(&lab, "tmpfs", "root", "none", "size=16M");
+    let script = r#"set -e
+        cd "$1"
+        mkdir -p usr proc sys dev tmp
+        for dir in usr proc sys dev; do mount --rbind /$dir $dir; done
+        for link in bin lib lib64; do ln -s usr/$link $link; done
+        touch tmp/selfsame && mount --bind "$2" tmp/selfsame
+        exec chroot . /tmp/selfsame save "$3" /backups --name t --progress none"#;
+    // A mount namespace of its own: all of these mounts go with it.
+    let words = ["--mount", "sh", "-c", script, "sh", root.dir(), SELFSAME, disk.word()];
+    let output = Command::new("unshare").args(words).output().unwrap();
+    refused(&output, 5, &["/backups is only memory", "Mount a disk and choose a folder on it"]);
+    assert!(!Path::new(root.dir()).join("backups").exists());
 }
 
 #[test]
