@@ -468,3 +468,15 @@ fn members_with_a_table_as_blkid_says() {
         assert_eq!(super::blkid_tag(&path, "TYPE").as_deref(), member, "{name}");
     }
 }
+
+/// An anchor of DDF whose primary header is gone, which neither blkid nor we call a member.
+#[test]
+fn ddf_without_its_primary_header() {
+    if !has("blkid", "ddf_without_its_primary_header") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    ddf().put((39 << 20) + 1, [0]).write(&path);
+    assert_eq!((blkid(&path)[0].clone(), recognise(&path)), (None, None));
+}
