@@ -1,6 +1,6 @@
 //! Linux software RAID 0.90, 1.0, 1.1 and 1.2 (kernel, `include/uapi/linux/raid/md_p.h`).
 
-use super::{Content, StateKind, Usage, Window};
+use super::{Content, StateKind, Usage, Window, window::Bytes};
 use block::ByteRange;
 
 const MAGIC: u32 = 0xA92B_4EFC;
@@ -62,7 +62,19 @@ fn version_1(disk: &Window, offset: u64, version: &str) -> Option<Content> {
     let role = (dev_number < max_dev).then(|| sb.u16(dev_number.checked_mul(2)?.checked_add(256)?)).flatten();
     let state = member(level, role, sb.u32(92)?);
     let content = Content::new("linux_raid_member", title(level), Usage::Raid).label(sb.slice(32, 32)?);
-    Some(content.uuid(sb.array(16)?).version(version).attention(StateKind::Member, state))
+    let content = content.uuid(sb.array(16)?).version(version).attention(StateKind::Member, state);
+    Some(content.checksum(sum_1(&sb, max_dev) == sb.u32(216)))
+}
+
+/// The words up to the end of the roles, without this sum itself, folded (kernel, `calc_sb_1_csum`).
+fn sum_1(sb: &Bytes, max_dev: usize) -> Option<u32> {
+    let mut summed = sb.slice(0, max_dev.checked_mul(2)?.checked_add(256)?)?.to_vec();
+    summed.get_mut(216..220)?.fill(0);
+    // An odd number of roles ends with half a word.
+    summed.resize(summed.len().next_multiple_of(4), 0);
+    let words = summed.as_chunks::<4>().0.iter().map(|word| u64::from(u32::from_le_bytes(*word)));
+    let sum = words.sum::<u64>();
+    u32::try_from(sum & 0xFFFF_FFFF).ok()?.wrapping_add(u32::try_from(sum >> 32).ok()?).into()
 }
 
 fn title(level: i32) -> String {

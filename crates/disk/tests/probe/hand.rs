@@ -1,5 +1,6 @@
 //! Kinds that no tool of Debian makes without a kernel driver, byte for byte from their published layouts.
 
+use super::mutated::is_damaged;
 use super::{blkid, has, recognise, tags};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -430,6 +431,11 @@ fn md_as_mdadm_says() {
         let sentence = recognise(&image).unwrap().sentence();
         assert!(sentence.ends_with(words), "{sentence}");
     }
+    // A byte of the name under the checksum.
+    md_1(0, 1).put(33, b"x").write(&image);
+    let said = super::shell("mdadm --examine $F", folder.path(), &image);
+    assert!(!String::from_utf8_lossy(&said.stdout).contains("- correct"));
+    assert!(is_damaged(&recognise(&image).unwrap()));
 }
 
 /// An MBR with one partition of these sectors.
