@@ -18,6 +18,14 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Filesystems on it are mounted, all of them read-only, and nothing else uses it.
+    pub fn is_only_read(&self) -> bool {
+        let others = [&self.swap, &self.held_by, &self.open_elsewhere];
+        !self.mounted.is_empty()
+            && self.mounted.iter().all(|mount| mount.read_only)
+            && others.iter().all(|users| users.is_empty())
+    }
+
     /// What may write to it while it is read, each as a clause: filesystems that are mounted read-write,
     /// swap, programs. What merely lies on it and keeps still is none of them.
     pub fn may_change(&self) -> Vec<String> {

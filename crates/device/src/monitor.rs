@@ -38,7 +38,17 @@ impl Monitor for InProcess {
     fn open_source(&self, shown: Instance, how: SourceOptions) -> Result<Opened> {
         let name = name_of(&self.machine, shown.devno)?;
         let rotational = is_rotational(&self.machine, &name);
-        let opened = DeviceSource::open(&self.machine.node(&name), shown, how, rotational)?;
+        let open = |how| DeviceSource::open(&self.machine.node(&name), shown, how, rotational);
+        let opened = open(how);
+        let busy = match &opened {
+            Ok(opened) => opened.live,
+            Err(error) => how.exclusive && error.kind() == ErrorKind::Refused,
+        };
+        // A filesystem that is only read keeps us from holding the disk, but it keeps still all the same.
+        if busy && self.machine.usage_of(shown.devno)?.is_only_read() {
+            return open(SourceOptions::default());
+        }
+        let opened = opened?;
         if !how.exclusive || opened.live {
             return Ok(opened);
         }

@@ -21,7 +21,7 @@ pub struct Mount {
     pub source: String,
     /// Options of the mount and of the filesystem.
     pub options: String,
-    /// Neither the mount nor the filesystem can be written.
+    /// The filesystem is read-only, not only this mount of it.
     pub read_only: bool,
     /// The process that sees it, if this one does not: another mount namespace.
     pub seen_by: Option<u32>,
@@ -85,7 +85,8 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let dash = fields.iter().position(|field| *field == b"-")?;
     let text = |field: Option<&&[u8]>| Some(String::from_utf8_lossy(&unescape(field?)).into_owned());
     let (options, super_options) = (text(fields.get(5))?, text(fields.get(dash + 3)).unwrap_or_default());
-    let read_only = [&options, &super_options].iter().any(|list| list.split(',').any(|word| word == "ro"));
+    // Of the filesystem, not of this mount: others may write to what is only bound read-only here.
+    let read_only = super_options.split(',').any(|word| word == "ro");
     Some(Mount {
         devno: devno(std::str::from_utf8(fields.get(2)?).ok()?)?,
         dir: OsString::from_vec(unescape(fields.get(4)?)).into(),
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn mountinfo_with_escapes_and_optional_fields() {
         let lines = b"36 35 8:1 / /mnt/a\\040b\\134c rw,noatime shared:1 master:2 - ext4 /dev/sda1 ro,x\n\
-            37 35 0:24 /@ /home rw - btrfs /dev/sdl1 rw\nnonsense\n\n1 2 3 - -\n";
+            37 35 0:24 /@ /home ro - btrfs /dev/sdl1 rw\nnonsense\n\n1 2 3 - -\n";
         let mounts = parse(lines);
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].dir, Path::new("/mnt/a b\\c"));

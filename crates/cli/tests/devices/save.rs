@@ -34,6 +34,15 @@ fn a_source_that_changes_is_saved_only_live() {
     assert_eq!(manifest["disk"]["live"], true);
 
     drop(mounted);
+    {
+        // Mounted where nothing is written it keeps still.
+        let _mounted = Mounted::at(&lab, "ro", disk.word(), "ro");
+        for more in [&[][..], &["--live"]] {
+            let done = save(disk.word(), text(&dest), more);
+            assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+            assert!(!said(&done).contains("torn"), "{}", said(&done));
+        }
+    }
     let done = save(disk.word(), text(&dest), &["--live"]);
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
     assert!(!said(&done).contains("torn"), "live is permitted, not claimed: {}", said(&done));
