@@ -71,7 +71,9 @@ pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
             (name, restored)
         }
     };
-    finish(args, &name, &restored, &notes)
+    let is_disk = matches!(&destination, Destination::Device(place) if place.is_whole_disk());
+    let twin = backup.manifest().table.id.as_deref().filter(|_| is_disk && args.part.is_none());
+    finish(args, &name, &restored, &notes, twin)
 }
 
 /// Proves what is not read anyway, then writes.
@@ -175,7 +177,14 @@ fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, place: &Plac
     )
 }
 
-fn finish(args: &RestoreArgs, name: &str, restored: &Restored, notes: &[String]) -> Result<Exit> {
+/// `twin`: the disk id that the target shares now with the disk that was saved.
+fn finish(
+    args: &RestoreArgs,
+    name: &str,
+    restored: &Restored,
+    notes: &[String],
+    twin: Option<&str>,
+) -> Result<Exit> {
     let exit = match restored {
         restored if !restored.differ.is_empty() => Exit::Mismatch,
         restored if restored.bad > 0 => Exit::Losses,
@@ -205,5 +214,11 @@ fn finish(args: &RestoreArgs, name: &str, restored: &Restored, notes: &[String])
         (_, true) => "It was not read back",
         _ => "It was read back and is the same",
     };
-    job::end(args.job, exit, &document, &lines.join("\n"), next)
+    let next = match twin.filter(|_| exit != Exit::Mismatch) {
+        Some(id) => {
+            format!("{next}. Two disks have id {id} now: unplug one of them before you start a system")
+        }
+        None => next.to_owned(),
+    };
+    job::end(args.job, exit, &document, &lines.join("\n"), &next)
 }

@@ -34,6 +34,7 @@ fn a_larger_target_gets_exactly_the_disk() {
         "{}",
         said(&done)
     );
+    assert!(said(&done).contains("Two disks have id 0x5e1f5a3e now"), "{}", said(&done));
     let bytes = disk.bytes();
     assert!(bytes[..64 << 20] == testkit::sample::disk());
     // Behind it nothing changes but the last MiB, where an old table may have been.
