@@ -82,7 +82,6 @@ pub fn hint(kind: ErrorKind) -> Option<&'static str> {
         }
         ErrorKind::Gone => Some("The disk went away: look at its cable and power, then start again."),
         ErrorKind::Corrupt => Some("Nothing of it was trusted. What is damaged: selfsame verify BACKUP"),
-        ErrorKind::Unsupported => Some("A newer selfsame may be able to."),
         ErrorKind::Usage => Some("How it is used: selfsame --help"),
         ErrorKind::Bug => Some("Please report this, with the command line and this message."),
         _ => None,

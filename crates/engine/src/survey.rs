@@ -108,11 +108,15 @@ impl Survey {
             self.regions.iter().filter(move |r| r.content.as_ref().is_some_and(has))
         };
         for surveyed in found(StateKind::Hibernated) {
-            advice.push(format!(
-                "{}: hibernated; it is copied as it is. To shut Windows down fully, start it and run `shutdown /s /t 0`, \
-                 or hold Shift while choosing Shut down",
-                surveyed.region.role
-            ));
+            let is_swap = |content: &Content| content.usage == probe::Usage::Swap;
+            let how = match surveyed.content.as_ref().is_some_and(is_swap) {
+                true => "a Linux system sleeps in it: to shut that down fully, start it and power it off",
+                false => {
+                    "to shut Windows down fully, start it and run `shutdown /s /t 0`, or hold Shift while choosing \
+                     Shut down"
+                }
+            };
+            advice.push(format!("{}: hibernated; it is copied as it is; {how}", surveyed.region.role));
         }
         for surveyed in found(StateKind::Dirty) {
             advice.push(format!(

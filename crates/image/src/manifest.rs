@@ -391,13 +391,18 @@ struct Growth {
 impl Growth {
     fn check(&self) -> Result<()> {
         if self.format != FORMAT {
-            let words = format!("this backup has format {}, this program reads format {FORMAT}", self.format);
+            let words = format!(
+                "this backup has format {}, this program reads format {FORMAT}; a newer one may be able to",
+                self.format
+            );
             return Err(Error::new(ErrorKind::Unsupported, words));
         }
         match self.requires.first() {
             None => Ok(()),
             Some(word) => {
-                let words = format!("this backup requires {word:?}, which this program does not know");
+                let words = format!(
+                    "this backup requires {word:?}, which this program does not know; a newer one may"
+                );
                 Err(Error::new(ErrorKind::Unsupported, words))
             }
         }
