@@ -141,7 +141,7 @@ impl ReadAt for Handle {
         if self.is_direct(offset, buf) {
             return self.read_direct(offset, buf, want);
         }
-        for piece in pieces(self.sectors(want)) {
+        for piece in self.sectors(want).pieces(BOUNCE) {
             let mine = piece.intersect(want);
             let mut bounce = bounce(piece);
             self.read_direct(piece.start(), &mut bounce, mine)?;
@@ -149,15 +149,6 @@ impl ReadAt for Handle {
         }
         Ok(())
     }
-}
-
-/// A range in the pieces that go through [`bounce`].
-pub(crate) fn pieces(range: ByteRange) -> impl Iterator<Item = ByteRange> {
-    let count = range.len().div_ceil(BOUNCE);
-    (0..count).map(move |n| {
-        let start = range.start() + n * BOUNCE;
-        ByteRange::span(start, range.end().min(start.saturating_add(BOUNCE)))
-    })
 }
 
 /// Aligned memory, zeroed, for one piece.
@@ -194,7 +185,7 @@ mod tests {
     fn a_range_falls_into_pieces_without_loss() {
         let r = ByteRange::span;
         for range in [r(0, 0), r(512, 1024), r(512, 512 + BOUNCE), r(4096, 3 * BOUNCE + 512)] {
-            let list: Vec<_> = pieces(range).collect();
+            let list: Vec<_> = range.pieces(BOUNCE).collect();
             assert_eq!(list.iter().map(|piece| piece.len()).sum::<u64>(), range.len());
             assert!(list.iter().all(|piece| !piece.is_empty() && piece.len() <= BOUNCE));
             assert!(list.windows(2).all(|pair| pair[0].end() == pair[1].start()));

@@ -1,6 +1,6 @@
 //! The one door to writing a disk: claimed alone, judged on the open handle, held to the end.
 
-use crate::handle::{BOUNCE, FLAGS, Handle, bounce, open, pieces};
+use crate::handle::{BOUNCE, FLAGS, Handle, bounce, open};
 use crate::sys::ioctl;
 use crate::{Facts, Refusal, Usage, Wanted, judge};
 use block::{ByteRange, Error, ErrorKind, ReadAt, Result, WriteAt};
@@ -122,7 +122,7 @@ impl Target {
     /// Any bytes, through aligned memory; the sectors that they fill in part are read first.
     fn write_odd(&self, want: ByteRange, bytes: &[u8]) -> Result<()> {
         let _alone = self.edges.lock().unwrap_or_else(PoisonError::into_inner);
-        for piece in pieces(self.handle.sectors(want)) {
+        for piece in self.handle.sectors(want).pieces(BOUNCE) {
             let mine = piece.intersect(want);
             let mut buf = bounce(piece);
             for outside in piece.minus(mine).into_iter().filter(|outside| !outside.is_empty()) {
@@ -155,7 +155,8 @@ impl Target {
     /// Zeroes, written from the start of `piece` to the end of `range`.
     fn write_zeroed(&self, piece: ByteRange, range: ByteRange) -> Result<()> {
         let zeroes = bounce(ByteRange::span(0, BOUNCE));
-        pieces(ByteRange::span(piece.start(), range.end()))
+        ByteRange::span(piece.start(), range.end())
+            .pieces(BOUNCE)
             .try_for_each(|piece| self.write_direct(piece.start(), &zeroes[piece.index(piece.start())]))
     }
 }

@@ -56,8 +56,8 @@ impl Layout {
 }
 
 /// The layout of a device with sectors of this size, or of an image (`None`: 512 bytes, unless a GPT, or
-/// what lies at the partitions of an MBR, shows that they are 4096). Whatever a table says is a finding, never an error, and so is a sector that
-/// the medium cannot deliver; other failures of `source` are errors.
+/// what lies at the partitions of an MBR, shows that they are 4096). Whatever a table says is a finding,
+/// never an error, and so is a sector that the medium cannot deliver; other failures of `source` are errors.
 pub fn read(source: &dyn ReadAt, sector: Option<SectorSize>) -> Result<Layout> {
     let (size, asked) = (source.size(), sector.unwrap_or(SectorSize::B512));
     let mut disk = Reader::new(source, asked);

@@ -1,6 +1,6 @@
 //! Whether a range is empty or looks random, from its ends and samples, or from all of it.
 
-use block::{ByteRange, ErrorKind, ExtentKind, ReadAt, Result};
+use block::{ByteRange, ErrorKind, Extent, ExtentKind, ReadAt, Result, extents};
 
 /// Bytes of one sample.
 const SAMPLE: u64 = 4096;
@@ -45,17 +45,14 @@ pub fn fill(source: &dyn ReadAt, range: ByteRange, deep: bool) -> Result<Filled>
     ByteRange::within(source.size(), range.start(), range.len())?;
     let mut look = Look { histogram: [0; 256], unreadable: 0 };
     let mut parts: Vec<ByteRange> = vec![];
-    let mut at = range.start();
-    while at < range.end() {
+    for extent in extents(source, range) {
+        let Extent { range: part, kind } = extent?;
         // More than this many extents are sampled as if there was data all the way.
         if !deep && parts.len() >= EXTENTS {
-            parts.push(ByteRange::span(at, range.end()));
+            parts.push(ByteRange::span(part.start(), range.end()));
             break;
         }
-        let extent = source.extent_at(at)?;
-        let part = extent.range.intersect(range);
-        at = part.end();
-        match extent.kind {
+        match kind {
             ExtentKind::Zero => {}
             ExtentKind::Absent | ExtentKind::Bad => {
                 look.unreadable = look.unreadable.saturating_add(part.len());

@@ -4,19 +4,25 @@ use crate::plan::Plan;
 use block::{ByteRange, Extent, ExtentKind, ReadAt, Region, Result, Role, Source};
 use std::sync::Arc;
 
+/// Bytes, and the offset at which they stand in place of those of the disk.
+type Patch = (u64, Vec<u8>);
+
+/// Where a patch lies.
+pub(crate) fn place((start, bytes): &Patch) -> ByteRange {
+    ByteRange::span(*start, start + bytes.len() as u64)
+}
+
 /// A disk with some sectors replaced, and more of them behind its end, which read as zeroes.
 struct Patched {
     inner: Source,
     size: u64,
-    /// Ascending and disjoint: offset and bytes.
-    patches: Vec<(u64, Vec<u8>)>,
+    /// Ascending and disjoint.
+    patches: Vec<Patch>,
 }
 
 impl Patched {
     fn ranges(&self) -> impl Iterator<Item = (ByteRange, &[u8])> {
-        self.patches
-            .iter()
-            .map(|(start, bytes)| (ByteRange::span(*start, start + bytes.len() as u64), &bytes[..]))
+        self.patches.iter().map(|patch| (place(patch), &patch.1[..]))
     }
 }
 
@@ -66,13 +72,13 @@ impl ReadAt for Patched {
     }
 }
 
-/// The same disk on a larger one of `size` bytes with `patches` (offset, bytes) in place of its sectors.
+/// The same disk on a larger one of `size` bytes with `patches` in place of its sectors.
 /// What lies between its end and the patches behind it is not visited.
 pub(crate) fn larger(
     inner: Source,
     plan: &Plan,
     size: u64,
-    mut patches: Vec<(u64, Vec<u8>)>,
+    mut patches: Vec<Patch>,
 ) -> Result<(Source, Plan)> {
     patches.sort_unstable_by_key(|(start, _)| *start);
     let old = inner.size();

@@ -4,6 +4,7 @@ use crate::context::{Context, Side, UNIT};
 use crate::copy::copy;
 use crate::open::{OpenOptions, Opener, Subject};
 use crate::plan::Plan;
+use crate::relocate;
 use crate::sinks::{Check, ToTarget};
 use crate::survey::{Survey, survey};
 use crate::verify::{plan_of, sectors};
@@ -137,10 +138,8 @@ pub fn plan_restore(
         if options.part.is_none() && have > need {
             if options.move_backup_gpt {
                 let moved = disk::gpt_moved(&*disk, sector, have)?;
-                let range =
-                    |(start, bytes): &(u64, Vec<u8>)| ByteRange::span(*start, start + bytes.len() as u64);
-                patched.extend(moved.iter().map(range));
-                (source, plan) = crate::relocate::larger(source, &plan, have, moved)?;
+                patched.extend(moved.iter().map(relocate::place));
+                (source, plan) = relocate::larger(source, &plan, have, moved)?;
                 need = have;
                 last = ends(ByteRange::span(0, have));
             } else {

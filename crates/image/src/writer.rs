@@ -183,18 +183,15 @@ impl Writer {
     fn flush_bad(&mut self, open: &mut Open) -> Result<()> {
         let run = std::mem::take(&mut open.bad);
         if run.len() > MAX_STORED_BAD {
-            let mut at = run.start();
-            while at < run.end() {
-                self.zero(open, Node { offset: at, len: self.shapes.grid, value: None }, self.shapes.grid)?;
-                at += self.shapes.grid;
+            for cell in run.pieces(self.shapes.grid) {
+                self.zero(open, Node { offset: cell.start(), len: cell.len(), value: None }, cell.len())?;
             }
             return self.flush_zeroes(open);
         }
         let plain = vec![0; run.index(run.start()).end.min(usize::try_from(self.shapes.grid).unwrap_or(0))];
-        let mut at = run.start();
-        while at < run.end() {
-            let value = Some(crate::value(&plain, at, open.length));
-            let node = Node { offset: at, len: self.shapes.grid, value };
+        for cell in run.pieces(self.shapes.grid) {
+            let value = Some(crate::value(&plain, cell.start(), open.length));
+            let node = Node { offset: cell.start(), len: cell.len(), value };
             let mut stored = std::mem::take(&mut self.scratch);
             stored.clear();
             match open.encoding {
@@ -203,7 +200,6 @@ impl Writer {
             }
             self.append(open, node, Sort::Stored, &stored, node.len)?;
             self.scratch = stored;
-            at += self.shapes.grid;
         }
         Ok(())
     }
