@@ -28,10 +28,11 @@ impl Signals {
         Ok(signals)
     }
 
-    /// A job begins that must not be torn: its first signal only asks it to stop.
-    pub fn begin_job(&self) {
+    /// A job begins that must not be torn: its first signal only asks it to stop, by the flag returned.
+    pub fn begin_job(&self) -> Arc<AtomicBool> {
         self.leave.store(false, SeqCst);
         self.stop.store(false, SeqCst);
+        Arc::clone(&self.stop)
     }
 
     /// Was the job asked to stop?

@@ -57,7 +57,7 @@ pub struct Context {
     /// What a read error does.
     pub on_error: OnError,
     started: Instant,
-    cancel: AtomicBool,
+    cancel: Arc<AtomicBool>,
     total: AtomicU64,
     done: AtomicU64,
     weight: AtomicU64,
@@ -91,7 +91,7 @@ impl Context {
             workers,
             on_error: OnError::Stop,
             started: Instant::now(),
-            cancel: AtomicBool::new(false),
+            cancel: Arc::default(),
             total: AtomicU64::new(0),
             done: AtomicU64::new(0),
             weight: AtomicU64::new(UNIT),
@@ -101,6 +101,12 @@ impl Context {
             sink: Activity::default(),
             listener: Box::new(listener),
         }
+    }
+
+    /// Lets `flag` ask the job to stop at the next buffer: a signal handler may set it.
+    #[must_use]
+    pub fn cancelled_by(self, flag: Arc<AtomicBool>) -> Self {
+        Self { cancel: flag, ..self }
     }
 
     /// Asks the job to stop at the next buffer.

@@ -24,7 +24,7 @@ pub(super) fn run<T>(
         // Nobody watches any more only when the job is over.
         let _ = send.lock().unwrap_or_else(PoisonError::into_inner).send(event);
     });
-    tools.signals.begin_job();
+    let ctx = ctx.cancelled_by(tools.signals.begin_job());
     progress::watch(args.progress, names, &ctx, events, &tools.signals, || job(&ctx))
 }
 

@@ -36,7 +36,7 @@ pub struct Names {
     pub regions: Vec<(u64, String)>,
 }
 
-/// Runs `job` while another thread shows its progress and turns the first signal into a cancel.
+/// Runs `job` while another thread shows its progress, and says so when a signal asks it to stop.
 pub fn watch<T>(
     mode: ProgressMode,
     names: Names,
@@ -53,7 +53,6 @@ pub fn watch<T>(
                 events.try_iter().for_each(|event| view.event(event));
                 if signals.stop_asked() && !view.stopping {
                     view.stopping = true;
-                    ctx.cancel();
                     view.say("stopping; press again to leave at once");
                 }
                 view.sample(ctx);
