@@ -42,6 +42,11 @@ impl Buf {
         Some(&mut self[added])
     }
 
+    /// Keeps the first `len` bytes; all of them if there are not so many.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Back to empty.
     pub fn clear(&mut self) {
         self.len = 0;

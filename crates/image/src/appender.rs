@@ -4,6 +4,8 @@
 //! come from the cache either. So whole pages go out with O_DIRECT from one aligned buffer; where the
 //! filesystem does not know O_DIRECT they go out without.
 
+use crate::Hex;
+use crate::background_sum::BackgroundSum;
 use block::{Buf, Error, ErrorKind, Result};
 use rustix::fs::{self, OFlags};
 use rustix::io::{self, Errno};
@@ -23,6 +25,8 @@ pub struct Appender {
     buf: Buf,
     /// Offset of the buffer's first byte: a multiple of [`PAGE`].
     start: u64,
+    /// Of the bytes before `start`, if it was asked for.
+    sum: Option<BackgroundSum>,
     /// O_DIRECT is set.
     direct: bool,
     /// The file ends in a hole, which it does not know yet.
@@ -37,7 +41,13 @@ impl Appender {
         let pages = buffer.max(1).next_multiple_of(PAGE);
         // Asked for behind the open: an open with O_CREAT that fails for O_DIRECT leaves its file behind.
         let direct = set_direct(&file, true).is_ok();
-        Self { file, path, buf: Buf::with_capacity(pages), start: 0, direct, hole: false, failed: false }
+        let buf = Buf::with_capacity(pages);
+        Self { file, path, buf, start: 0, sum: None, direct, hole: false, failed: false }
+    }
+
+    /// Also sums what is written, from the first byte on.
+    pub(crate) fn summed(self) -> Result<Self> {
+        Ok(Self { sum: Some(BackgroundSum::new(self.buf.capacity())?), ..self })
     }
 
     /// Bytes so far, holes included.
@@ -78,6 +88,9 @@ impl Appender {
         }
         self.append_zeroes(first - pos)?;
         self.flush()?;
+        if let Some(sum) = &mut self.sum {
+            sum.zeroes(last - first)?;
+        }
         self.start = last;
         self.hole = true;
         self.append_zeroes(end - last)
@@ -104,12 +117,20 @@ impl Appender {
     }
 
     /// The file is complete: makes it durable with its length, which is returned, in bytes.
-    pub fn finish(mut self) -> Result<u64> {
+    pub fn finish(self) -> Result<u64> {
+        self.finish_summed().map(|(len, _)| len)
+    }
+
+    /// The same, with the SHA-256 of all its bytes if it was summed.
+    pub(crate) fn finish_summed(mut self) -> Result<(u64, Option<Hex<32>>)> {
         self.put_all()?;
         self.truncate()?;
         let synced = fs::fsync(&self.file);
         self.checked(synced)?;
-        Ok(self.len())
+        let len = self.len();
+        let Some(mut sum) = self.sum else { return Ok((len, None)) };
+        sum.bytes(&mut self.buf)?;
+        Ok((len, Some(sum.finish()?)))
     }
 
     /// Gives the file the length that it has, a hole at its end included.
@@ -126,7 +147,10 @@ impl Appender {
         self.put(0, len)?;
         self.hole &= len == 0;
         self.start += len as u64;
-        self.buf.clear();
+        match &mut self.sum {
+            Some(sum) => sum.bytes(&mut self.buf)?,
+            None => self.buf.clear(),
+        }
         Ok(())
     }
 
@@ -143,13 +167,20 @@ impl Appender {
             self.set_direct(direct)?;
         }
         self.hole &= self.buf.is_empty();
-        self.buf.copy_within(whole.., 0);
         self.start += whole as u64;
-        self.buf.clear();
-        match self.buf.grow(odd) {
-            Some(_) => Ok(()),
-            None => Err(Error::new(ErrorKind::Bug, "a page does not fit in the buffer")),
+        let mut page = [0; PAGE];
+        let page = &mut page[..odd];
+        page.copy_from_slice(&self.buf[whole..]);
+        self.buf.truncate(whole);
+        match &mut self.sum {
+            Some(sum) if whole > 0 => sum.bytes(&mut self.buf)?,
+            _ => self.buf.clear(),
         }
+        match self.buf.grow(odd) {
+            Some(place) => place.copy_from_slice(page),
+            None => return Err(Error::new(ErrorKind::Bug, "a page does not fit in the buffer")),
+        }
+        Ok(())
     }
 
     /// Writes the bytes `from..to` of the buffer to their place.
@@ -206,6 +237,7 @@ mod tests {
     use super::*;
     use crate::Store;
     use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -236,7 +268,7 @@ mod tests {
             steps in proptest::collection::vec(step(), 0..20), buffer in 1..40_000_usize, direct: bool,
         ) {
             let (_dir, store) = store();
-            let mut file = store.append("f", buffer).unwrap();
+            let mut file = store.append("f", buffer).unwrap().summed().unwrap();
             if !direct {
                 file.set_direct(false).unwrap();
             }
@@ -258,7 +290,8 @@ mod tests {
                 }
                 prop_assert_eq!(file.len(), model.len() as u64);
             }
-            prop_assert_eq!(file.finish().unwrap(), model.len() as u64);
+            let sum = Hex(Sha256::digest(&model).into());
+            prop_assert_eq!(file.finish_summed().unwrap(), (model.len() as u64, Some(sum)));
             prop_assert!(std::fs::read(store.path().join("f")).unwrap() == model);
         }
     }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod appender;
+mod background_sum;
 mod backup;
 mod encoder;
 mod folder;

@@ -1,9 +1,7 @@
 //! One stored file while it is written: its parts, one behind the other (FORMAT 3.3).
 
-use crate::frame;
 use crate::{Appender, Hex, PartInfo, Store};
 use block::Result;
-use sha2::{Digest, Sha256};
 
 /// Bytes that an appender gathers before it writes.
 const GATHER: usize = 4 << 20;
@@ -13,7 +11,7 @@ pub(crate) struct Parts {
     name: String,
     split: Option<u64>,
     current: Option<Appender>,
-    sum: Option<Sha256>,
+    summed: bool,
     done: Vec<PartInfo>,
     sums: Vec<(String, Hex<32>)>,
     len: u64,
@@ -28,8 +26,7 @@ pub(crate) struct Finished {
 
 impl Parts {
     pub(crate) fn new(name: String, split: Option<u64>, summed: bool) -> Self {
-        let sum = summed.then(Sha256::new);
-        Self { name, split, current: None, sum, done: vec![], sums: vec![], len: 0 }
+        Self { name, split, current: None, summed, done: vec![], sums: vec![], len: 0 }
     }
 
     /// Bytes of all parts so far: the next stored offset.
@@ -71,9 +68,6 @@ impl Parts {
             }
             let now = left.min(room);
             self.open(store)?.hole(now)?;
-            if let Some(sum) = &mut self.sum {
-                frame::zeroes(now).for_each(|piece| sum.update(piece));
-            }
             self.len += now;
             left -= now;
         }
@@ -82,9 +76,6 @@ impl Parts {
 
     fn write(&mut self, store: &Store, bytes: &[u8]) -> Result<()> {
         self.open(store)?.append(bytes)?;
-        if let Some(sum) = &mut self.sum {
-            sum.update(bytes);
-        }
         self.len += bytes.len() as u64;
         Ok(())
     }
@@ -109,7 +100,10 @@ impl Parts {
         let name = self.part_name();
         match &mut self.current {
             Some(current) => Ok(current),
-            none => Ok(none.insert(store.append(&name, GATHER)?)),
+            none => {
+                let part = store.append(&name, GATHER)?;
+                Ok(none.insert(if self.summed { part.summed()? } else { part }))
+            }
         }
     }
 
@@ -117,11 +111,8 @@ impl Parts {
     pub(crate) fn close(&mut self) -> Result<()> {
         let name = self.part_name();
         let Some(current) = self.current.take() else { return Ok(()) };
-        let size = current.finish()?;
-        if let Some(sum) = &mut self.sum {
-            let sum = std::mem::take(sum).finalize();
-            self.sums.push((name.clone(), Hex(sum.into())));
-        }
+        let (size, sum) = current.finish_summed()?;
+        self.sums.extend(sum.map(|sum| (name.clone(), sum)));
         self.done.push(PartInfo { name, size });
         Ok(())
     }
