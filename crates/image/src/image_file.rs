@@ -1,6 +1,6 @@
 //! A new raw image file: what a backup is restored into when there is no disk for it.
 
-use crate::appender::write_error;
+use crate::appender::{PAGE, write_error};
 use crate::folder::{exists, open_folder, rename_new, sync_folder};
 use crate::store::regular_size;
 use crate::stored_file::read_exact;
@@ -15,9 +15,12 @@ use std::path::{Path, PathBuf};
 const ZEROES: usize = 1 << 20;
 
 /// Kept as `PATH.part` until it is published; without that it is removed again. It begins as one hole.
+/// Whole pages from aligned memory go past the page cache, and are read back from behind it.
 #[derive(Debug)]
 pub struct ImageFile {
     file: OwnedFd,
+    /// The same file past the page cache, where the filesystem has that.
+    direct: Option<OwnedFd>,
     folder: OwnedFd,
     path: PathBuf,
     part: OsString,
@@ -67,8 +70,9 @@ impl ImageFile {
             opened => opened.map_err(failed)?,
         };
         lock(&file).map_err(failed)?;
+        let direct = open_direct(&folder, &part, &file);
         let path = parent.join(name);
-        let image = Self { file, folder, path, part, size, force, published: false };
+        let image = Self { file, direct, folder, path, part, size, force, published: false };
         fs::ftruncate(&image.file, size).map_err(|errno| image.failed(errno))?;
         Ok(image)
     }
@@ -91,6 +95,31 @@ impl ImageFile {
         write_error(errno, format!("writing {}", self.path.display()))
     }
 
+    /// The file past the page cache, if it takes this.
+    fn direct(&self, offset: u64, bytes: &[u8]) -> Option<&OwnedFd> {
+        let fits = offset.is_multiple_of(PAGE as u64)
+            && bytes.len().is_multiple_of(PAGE)
+            && bytes.as_ptr().align_offset(PAGE) == 0;
+        self.direct.as_ref().filter(|_| fits)
+    }
+
+    fn pread(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(direct) = self.direct(offset, buf) {
+            match io::pread(direct, &mut *buf, offset) {
+                Err(Errno::INVAL) => {} // some filesystems refuse only here
+                done => return done,
+            }
+        }
+        io::pread(&self.file, buf, offset)
+    }
+
+    fn pwrite(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        match self.direct(offset, bytes).map(|direct| io::pwrite(direct, bytes, offset)) {
+            None | Some(Err(Errno::INVAL)) => io::pwrite(&self.file, bytes, offset),
+            Some(done) => done,
+        }
+    }
+
     /// For filesystems without holes.
     fn put_zeroes(&self, range: ByteRange) -> Result<()> {
         let zeroes = vec![0; ZEROES];
@@ -106,6 +135,15 @@ impl ImageFile {
             found => found,
         }
     }
+}
+
+/// Opens `part`, which is `file`, again.
+fn open_direct(folder: &OwnedFd, part: &OsStr, file: &OwnedFd) -> Option<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    #[expect(clippy::disallowed_methods, reason = "only if it is the file that was just made")]
+    let direct = fs::openat(folder, part, flags, Mode::empty()).ok()?;
+    let (this, other) = (fs::fstat(file).ok()?, fs::fstat(&direct).ok()?);
+    ((this.st_dev, this.st_ino) == (other.st_dev, other.st_ino)).then_some(direct)
 }
 
 /// Removes the `.part` of a restore that was cut off.
@@ -150,9 +188,7 @@ impl ReadAt for ImageFile {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let range = ByteRange::within(self.size, offset, buf.len() as u64)?;
-        read_exact(&self.path, range, buf, |buf, at| {
-            io::retry_on_intr(|| io::pread(&self.file, &mut *buf, at))
-        })
+        read_exact(&self.path, range, buf, |buf, at| io::retry_on_intr(|| self.pread(&mut *buf, at)))
     }
 
     fn extent_at(&self, offset: u64) -> Result<Extent> {
@@ -180,7 +216,7 @@ impl WriteAt for ImageFile {
         let mut left = bytes;
         while !left.is_empty() {
             let at = range.end() - left.len() as u64;
-            match io::retry_on_intr(|| io::pwrite(&self.file, left, at)) {
+            match io::retry_on_intr(|| self.pwrite(left, at)) {
                 Ok(0) => return Err(self.failed(Errno::NOSPC)),
                 Ok(written) => left = &left[written..],
                 Err(errno) => return Err(self.failed(errno).with_range(ByteRange::span(at, range.end()))),
@@ -204,7 +240,7 @@ impl WriteAt for ImageFile {
 
     fn sync(&self) -> Result<()> {
         fs::fdatasync(&self.file).map_err(|errno| self.failed(errno))?;
-        // So that what is read back comes from the disk; only advice.
+        // So that all that is read back comes from the disk; only advice.
         let _ = fs::fadvise(&self.file, 0, None, Advice::DontNeed);
         Ok(())
     }
@@ -213,6 +249,8 @@ impl WriteAt for ImageFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use block::Buf;
+    use proptest::prelude::*;
 
     const MIB: u64 = 1 << 20;
 
@@ -239,6 +277,39 @@ mod tests {
         want.extend([7; 903]);
         assert!(std::fs::read(&path).unwrap() == want);
         assert!(!dir.path().join("a.img.part").exists());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn what_was_written_comes_back_past_the_cache_or_through_it(
+            writes in proptest::collection::vec((0..64_u64, 0..3_u64, 1..9_usize, 0..2_usize), 1..12),
+        ) {
+            const SIZE: usize = 80 * PAGE + 77;
+            let dir = tempfile::tempdir().unwrap();
+            let image = ImageFile::create(&dir.path().join("a"), SIZE as u64, false).unwrap();
+            let mut model = vec![0; SIZE];
+            for (number, (page, odd, pages, cut)) in (1_u8..).zip(writes) {
+                // Aligned, odd by its offset, odd by its length.
+                let offset = page * PAGE as u64 + odd * 512;
+                let mut bytes = Buf::with_capacity(pages * PAGE);
+                let bytes = &mut bytes.grow(pages * PAGE).unwrap()[cut..];
+                bytes.fill(number);
+                image.write_at(offset, bytes).unwrap();
+                let range = ByteRange::new(offset, bytes.len() as u64).unwrap();
+                model[range.index(0)].copy_from_slice(bytes);
+                let mut back = Buf::with_capacity(pages * PAGE);
+                let back = &mut back.grow(pages * PAGE).unwrap()[cut..];
+                image.read_at(offset, back).unwrap();
+                prop_assert!(back == bytes);
+            }
+            let mut all = Buf::with_capacity(SIZE);
+            image.read_at(0, all.grow(SIZE).unwrap()).unwrap();
+            prop_assert!(all[..] == model[..]);
+            image.sync().unwrap();
+            image.publish().unwrap();
+            prop_assert!(std::fs::read(dir.path().join("a")).unwrap() == model);
+        }
     }
 
     #[test]
