@@ -58,6 +58,8 @@ fn there_and_back() {
         &["--format", "raw", "--no-check"],
         &["--whole"],
         &["--split", "1M"],
+        &["--level", "19"],
+        &["--level", "auto"],
     ] {
         let backup = place.save(more);
         assert_eq!(place.run(&["verify", text(&backup)]).status.code(), Some(0), "{more:?}");
@@ -97,6 +99,7 @@ fn what_makes_no_sense_is_refused() {
     place.refuses(5, "no place for a backup", &["save", "disk.img", "/dev/shm"]);
     place.refuses(2, "--split must be at least", &["save", "disk.img", "backups", "--split", "1k"]);
     place.refuses(2, "level", &["save", "disk.img", "backups", "--level", "77"]);
+    place.refuses(2, "1 to 19, or auto", &["save", "disk.img", "backups", "--level", "most"]);
     let disk = std::fs::read(place.path("disk.img")).unwrap();
     assert!(disk == testkit::sample::disk(), "nothing was overwritten");
 }

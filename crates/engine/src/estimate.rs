@@ -30,7 +30,7 @@ pub(crate) fn estimate(source: &dyn ReadAt, plan: &Plan, options: &SaveOptions) 
         // Zeroes that are not known yet become holes too, so only a part of it is sure.
         return Ok(Estimate { need: data + OVERHEAD, least: sampled(source, plan, data, None)? });
     }
-    let need = sampled(source, plan, data, Some(Compressor::new(options.level)?))?;
+    let need = sampled(source, plan, data, Some(Compressor::new(options.level.first())?))?;
     Ok(Estimate { need: need + OVERHEAD, least: need / 10 * 7 })
 }
 
@@ -48,7 +48,7 @@ fn data_runs<'a>(source: &'a dyn ReadAt, plan: &'a Plan) -> impl Iterator<Item =
 fn sampled(source: &dyn ReadAt, plan: &Plan, data: u64, mut compressor: Option<Compressor>) -> Result<u64> {
     let (mut seen, mut stored, mut base) = (0_u64, 0_u64, 0_u64);
     let mut sample = vec![0; usize::try_from(SAMPLE).unwrap_or(0)];
-    let mut out = vec![0; sample.len()];
+    let mut out = vec![];
     // Where the samples begin among the bytes of all runs, ascending.
     let places = (0..SAMPLES.min(data.div_ceil(SAMPLE))).map(|i| share(data, i, SAMPLES));
     let mut places = places.peekable();
@@ -65,7 +65,8 @@ fn sampled(source: &dyn ReadAt, plan: &Plan, data: u64, mut compressor: Option<C
                 Ok(()) => match &mut compressor {
                     None => len,
                     Some(compressor) => {
-                        compressor.compress(bytes, &mut out).map_or(len, |stored| stored as u64)
+                        out.clear();
+                        if compressor.compress(bytes, &mut out)? { out.len() as u64 } else { len }
                     }
                 },
             };

@@ -208,7 +208,7 @@ fn first_manifest(subject: &Subject, plan: &SavePlan, started: Timestamp) -> Man
         digests: DiskDigests::default(),
         options: image::Options {
             format: options.format,
-            level: options.level,
+            level: options.level.fixed(),
             whole: options.whole,
             split: options.split,
             parts: options.parts.clone(),

@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::survey::{Survey, survey};
 use block::{Error, ErrorKind, Region, Result, Role};
 use device::{Below, Hidden, Machine};
-use image::{Encoding, Hex, Room};
+use image::{Encoding, Hex, Level, Room};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ pub struct SaveOptions {
     pub format: Encoding,
     /// One file instead of one for each partition.
     pub whole: bool,
-    /// zstd's, 1 to 19.
-    pub level: i32,
+    /// How hard zstd works.
+    pub level: Level,
     /// Serial digests of the disk and of each file.
     pub digests: Vec<Algorithm>,
     /// Only these partitions, and what makes the disk one.

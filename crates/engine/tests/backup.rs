@@ -96,7 +96,7 @@ fn save(case: &Case, folder: &std::path::Path, known_holes: bool) -> Backup {
         index: "t.idx".to_owned(),
         grid: GRID,
         files,
-        level: 1,
+        level: image::Level::Fixed(1),
         split: case.split,
         hash_known_zeroes: true,
         stored: Arc::default(),
@@ -140,7 +140,7 @@ fn save(case: &Case, folder: &std::path::Path, known_holes: bool) -> Backup {
         index: written.index,
         totals: Some(written.totals),
         digests: DiskDigests::default(),
-        options: Options { format: case.encoding, level: 1, whole: false, split: case.split, parts: None },
+        options: Options { format: case.encoding, level: Some(1), whole: false, split: case.split, parts: None },
         sittings: vec![],
     };
     assert_eq!(Manifest::parse(&manifest.to_json().unwrap()).unwrap(), manifest);

@@ -2,6 +2,7 @@
 
 use crate::Encoding;
 use crate::frame::{self, Compressor, MAX_ZERO, Sort};
+use crate::level::{Pace, Watch};
 use crate::tree::{Node, value};
 use blake3::hazmat::HasherExt;
 use block::{Buffer, ByteRange, Encode, Error, ErrorKind, ExtentKind, Result};
@@ -67,6 +68,8 @@ pub struct FrameEncoder {
     /// Made at the first buffer, so that a failure has somebody to tell.
     pub(crate) compressor: Option<Compressor>,
     pub(crate) level: i32,
+    /// If the level is chosen while the job runs.
+    pub(crate) pace: Option<(Arc<Pace>, Watch)>,
 }
 
 impl FrameEncoder {
@@ -112,17 +115,25 @@ impl FrameEncoder {
         Ok(Cell { node, sort, stored: start..out.len(), lost: lost.bad + lost.absent, all_bad })
     }
 
-    /// Appends the compressed form, if it is smaller than the stored one.
+    /// Appends the compressed form, if it is smaller than the plain bytes.
     fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<bool> {
         let compressor = match &mut self.compressor {
             Some(compressor) => compressor,
             none => none.insert(Compressor::new(self.level)?),
         };
-        let start = out.len();
-        out.resize(start + plain.len(), 0);
-        let stored = compressor.compress(plain, out.get_mut(start..).unwrap_or(&mut []));
-        out.truncate(start + stored.unwrap_or(0));
-        Ok(stored.is_some())
+        match &mut self.pace {
+            None => compressor.compress(plain, out),
+            Some((_, watch)) => watch.pack(plain.len(), || compressor.compress(plain, out)),
+        }
+    }
+
+    /// A buffer of `bytes` bytes is done: the level for the next.
+    fn keep_pace(&mut self, bytes: usize) -> Result<()> {
+        if let (Some((pace, watch)), Some(compressor)) = (&mut self.pace, &mut self.compressor) {
+            self.level = pace.next(watch.done(bytes));
+            compressor.set_level(self.level)?;
+        }
+        Ok(())
     }
 }
 
@@ -185,6 +196,7 @@ impl Encode for FrameEncoder {
             cells.push(self.cell(plain, at, file, lost, &mut bytes)?);
             at = range.end();
         }
+        self.keep_pace(buffer.data.len())?;
         Ok(Encoded { cells, bytes })
     }
 }

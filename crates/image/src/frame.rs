@@ -1,8 +1,9 @@
 //! Plain bytes and stored bytes of one frame (FORMAT 3). Pure: no files here.
 
 use block::{Error, ErrorKind, Result};
+use std::io::Cursor;
 use zstd::bulk;
-use zstd::zstd_safe::{CParameter, DParameter};
+use zstd::zstd_safe::{CParameter, DParameter, compress_bound};
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,24 +101,76 @@ pub fn encode_zero(len: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Makes compressed frames; keeps its context.
-pub struct Compressor(bulk::Compressor<'static>);
+/// From this level on zstd is slow at what does not compress (25 MB/s), and level 1 knows it at 5 GB/s.
+const HARD: i32 = 10;
+
+/// Makes compressed frames; keeps its contexts.
+pub struct Compressor {
+    context: bulk::Compressor<'static>,
+    level: i32,
+    /// Of level 1, for hard levels.
+    quick: Option<bulk::Compressor<'static>>,
+}
 
 impl Compressor {
     /// With a level of zstd's, 1 to 19.
     pub fn new(level: i32) -> Result<Self> {
-        let failed = |error| Error::io(error, "preparing zstd").with_kind(ErrorKind::Bug);
-        let mut compressor = bulk::Compressor::new(level).map_err(failed)?;
-        for parameter in [CParameter::ChecksumFlag(true), CParameter::ContentSizeFlag(true)] {
-            compressor.set_parameter(parameter).map_err(failed)?;
-        }
-        Ok(Self(compressor))
+        Ok(Self { context: context(level)?, level, quick: None })
     }
 
-    /// Compresses `plain` into the beginning of `place`; `None` if it does not fit there.
-    pub fn compress(&mut self, plain: &[u8], place: &mut [u8]) -> Option<usize> {
-        self.0.compress_to_buffer(plain, place).ok()
+    /// Changes the level.
+    pub fn set_level(&mut self, level: i32) -> Result<()> {
+        if self.level != level {
+            self.context.set_compression_level(level).map_err(failed)?;
+            self.level = level;
+        }
+        Ok(())
     }
+
+    /// Appends the compressed form of `plain`; nothing, and `false`, if that is not smaller than `plain`.
+    /// On hard levels neither if level 1 makes it no smaller: media and encrypted files. What is appended
+    /// depends on `plain` and the level alone.
+    pub fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<bool> {
+        if self.level >= HARD {
+            let quick = match &mut self.quick {
+                Some(quick) => quick,
+                none => none.insert(context(1)?),
+            };
+            let start = out.len();
+            let smaller = append(quick, plain, out);
+            out.truncate(start);
+            if !smaller {
+                return Ok(false);
+            }
+        }
+        Ok(append(&mut self.context, plain, out))
+    }
+}
+
+fn context(level: i32) -> Result<bulk::Compressor<'static>> {
+    let mut context = bulk::Compressor::new(level).map_err(failed)?;
+    for parameter in [CParameter::ChecksumFlag(true), CParameter::ContentSizeFlag(true)] {
+        context.set_parameter(parameter).map_err(failed)?;
+    }
+    Ok(context)
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::io(error, "preparing zstd").with_kind(ErrorKind::Bug)
+}
+
+/// Appends a frame if it is smaller than `plain`.
+fn append(context: &mut bulk::Compressor<'_>, plain: &[u8], out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    // In less room zstd would decide otherwise, and equal bytes would not give equal frames.
+    out.reserve(compress_bound(plain.len()));
+    let mut place = Cursor::new(&mut *out);
+    place.set_position(start as u64);
+    let smaller = context.compress_to_buffer(plain, &mut place).is_ok_and(|len| len < plain.len());
+    if !smaller {
+        out.truncate(start);
+    }
+    smaller
 }
 
 /// Decodes frames; keeps its context.
@@ -129,7 +182,6 @@ const MAX_WINDOW_LOG: u32 = 26;
 impl Decompressor {
     /// Fails only without memory.
     pub fn new() -> Result<Self> {
-        let failed = |error| Error::io(error, "preparing zstd").with_kind(ErrorKind::Bug);
         let mut decompressor = bulk::Decompressor::new().map_err(failed)?;
         decompressor.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(failed)?;
         Ok(Self(decompressor))
@@ -221,17 +273,39 @@ mod tests {
             assert_eq!(decode(Sort::Zero, &out, len).unwrap(), vec![0; len]);
             assert_eq!(zstd::decode_all(&out[..]).unwrap(), vec![0; len]);
 
-            let even = vec![7; len];
-            let mut place = vec![0; len + 100];
-            let stored = Compressor::new(3).unwrap().compress(&even, &mut place).unwrap();
-            assert_eq!(decode(Sort::Compressed, &place[..stored], len).unwrap(), even);
+            let (even, mut out) = (vec![7; len], vec![]);
+            let smaller = Compressor::new(3).unwrap().compress(&even, &mut out).unwrap();
+            assert_eq!(smaller, len > 100, "a frame of one byte has none to save");
+            if smaller {
+                assert_eq!(decode(Sort::Compressed, &out, len).unwrap(), even);
+            }
         }
     }
 
     #[test]
     fn random_bytes_do_not_get_smaller() {
-        let plain = testkit::pattern(BLOCK);
-        assert_eq!(Compressor::new(1).unwrap().compress(&plain, &mut vec![0; BLOCK - 1]), None);
+        for level in [1, HARD] {
+            let mut out = vec![1, 2];
+            assert!(!Compressor::new(level).unwrap().compress(&testkit::pattern(BLOCK), &mut out).unwrap());
+            assert_eq!(out, [1, 2]);
+        }
+    }
+
+    #[test]
+    fn equal_bytes_give_equal_frames_whatever_room_there_is() {
+        // From random to even: some barely get smaller.
+        for even in (0..BLOCK).step_by(BLOCK / 64) {
+            let mut plain = testkit::pattern(BLOCK);
+            plain[..even].fill(7);
+            let mut compressor = Compressor::new(1).unwrap();
+            let (mut tight, mut wide) = (vec![], Vec::with_capacity(9 * BLOCK));
+            let smaller = compressor.compress(&plain, &mut tight).unwrap();
+            compressor.set_level(5).unwrap();
+            compressor.compress(&plain, &mut vec![]).unwrap();
+            compressor.set_level(1).unwrap();
+            assert_eq!(compressor.compress(&plain, &mut wide).unwrap(), smaller);
+            assert_eq!(tight, wide);
+        }
     }
 
     #[test]

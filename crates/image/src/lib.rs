@@ -16,6 +16,7 @@ mod hex;
 mod image_file;
 mod index;
 mod index_writer;
+mod level;
 mod manifest;
 pub mod mapfile;
 mod name;
@@ -39,6 +40,7 @@ pub use frame::{Compressor, Decompressor, Sort, encode_stored, encode_zero, is_z
 pub use hex::Hex;
 pub use image_file::ImageFile;
 pub use index::Index;
+pub use level::Level;
 pub use manifest::*;
 pub use page::Frame;
 pub use reader::{Scratch, plain};

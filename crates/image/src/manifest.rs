@@ -331,8 +331,8 @@ pub struct DiskDigests {
 pub struct Options {
     /// Of all stored files but the preamble.
     pub format: Encoding,
-    /// Of zstd.
-    pub level: i32,
+    /// Of zstd; `None` if it was chosen while the job ran.
+    pub level: Option<i32>,
     /// The disk in one stored file.
     pub whole: bool,
     /// The largest part, in bytes.

@@ -3,6 +3,7 @@
 use crate::encoder::{Cell, Encoded, FrameEncoder, Pool, Shapes};
 use crate::frame::{self, Sort};
 use crate::index_writer::IndexWriter;
+use crate::level::{Level, Pace, Watch};
 use crate::page::{Frame, MAX_RECORDS};
 use crate::parts::Parts;
 use crate::tree::{Node, Tree};
@@ -22,8 +23,8 @@ pub struct Spec {
     pub grid: u64,
     /// The stored files, as planned: name, encoding, length.
     pub files: Vec<FileInfo>,
-    /// zstd's, 1 to 19.
-    pub level: i32,
+    /// How hard zstd works.
+    pub level: Level,
     /// Most bytes of a part.
     pub split: Option<u64>,
     /// Hash zeroes too that are known without reading.
@@ -80,7 +81,8 @@ pub struct Writer {
     store: Store,
     shapes: Arc<Shapes>,
     pool: Pool,
-    level: i32,
+    level: Level,
+    pace: Arc<Pace>,
     split: Option<u64>,
     summed: bool,
     files: Vec<FileInfo>,
@@ -104,6 +106,7 @@ impl Writer {
             shapes: Arc::new(Shapes { grid: spec.grid, hash_known_zeroes, files }),
             pool: Pool::default(),
             level: spec.level,
+            pace: Arc::default(),
             split: spec.split,
             summed: spec.sum_while_writing,
             files: spec.files,
@@ -296,7 +299,8 @@ impl Sink for Writer {
 
     fn encoder(&self) -> FrameEncoder {
         let (shapes, pool) = (Arc::clone(&self.shapes), Arc::clone(&self.pool));
-        FrameEncoder { shapes, pool, compressor: None, level: self.level }
+        let pace = (self.level == Level::Auto).then(|| (Arc::clone(&self.pace), Watch::default()));
+        FrameEncoder { shapes, pool, compressor: None, level: self.level.first(), pace }
     }
 
     fn commit(&mut self, buffer: &Buffer, out: Encoded) -> Result<()> {

@@ -5,6 +5,7 @@ mod values;
 use crate::exit;
 use block::SectorSize;
 use clap::{Args, Parser, Subcommand};
+use image::Level;
 use std::path::PathBuf;
 pub use values::{Digest, Format, ProgressMode};
 
@@ -130,9 +131,9 @@ pub struct SaveArgs {
     /// One file of the whole disk instead of one for each partition
     #[arg(long, conflicts_with = "part")]
     pub whole: bool,
-    /// Of compression
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub level: i32,
+    /// Of compression: 1 to 19, or auto: as hard as the slower disk leaves time for
+    #[arg(long, value_name = "N|auto", default_value = "1", value_parser = values::level)]
+    pub level: Level,
     /// More digests, of the whole disk and of each file
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
     pub digest: Vec<Digest>,

@@ -2,6 +2,7 @@
 
 use block::SectorSize;
 use clap::ValueEnum;
+use image::Level;
 
 /// A number of bytes: `700M`, `4GiB`, `1000000`, `25GB`. Letters alone and `iB` count in 1024, `B` in 1000,
 /// as dd does.
@@ -28,6 +29,15 @@ pub(super) fn sector_size(typed: &str) -> Result<SectorSize, String> {
         "512" => Ok(SectorSize::B512),
         "4096" => Ok(SectorSize::B4096),
         _ => Err("a sector has 512 or 4096 bytes".to_owned()),
+    }
+}
+
+/// zstd's, without its ultra levels, or the one that there is time for.
+pub(super) fn level(typed: &str) -> Result<Level, String> {
+    match typed.parse() {
+        Ok(level) if (1..=19).contains(&level) => Ok(Level::Fixed(level)),
+        Err(_) if typed == "auto" => Ok(Level::Auto),
+        _ => Err("a level is 1 to 19, or auto".to_owned()),
     }
 }
 
@@ -73,7 +83,18 @@ pub enum ProgressMode {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{level, size};
+    use image::Level;
+
+    #[test]
+    fn levels_of_zstd_or_auto() {
+        assert_eq!(level("1"), Ok(Level::Fixed(1)));
+        assert_eq!(level("19"), Ok(Level::Fixed(19)));
+        assert_eq!(level("auto"), Ok(Level::Auto));
+        for typed in ["0", "20", "-1", "", "Auto", "99999999999"] {
+            assert!(level(typed).is_err(), "{typed}");
+        }
+    }
 
     #[test]
     fn sizes_as_dd_reads_them() {
