@@ -1,13 +1,13 @@
 //! Reads the index of a finished backup (FORMAT 5): the directory once, pages when they are needed.
 
+use crate::ahead::Ahead;
+use crate::cache::{Cache, Key};
 use crate::page::{self, Entry, Frame, Kind, MAX_RECORDS, PAGE, Record};
 use crate::shape::Shape;
 use crate::{Hex, Manifest};
 use block::{Buf, ByteRange, Error, ErrorKind, Extent, Result, Source};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-/// Pages that are kept in memory, decoded: about 6 MiB.
-const CACHED: usize = 64;
 /// Most record pages of an index: what 2^24 frames a file and frequent checkpoints need, many times over.
 const MAX_PAGES: u32 = 1 << 20;
 
@@ -19,38 +19,8 @@ pub struct Index {
     /// Sorted by kind, file, plain offset.
     directory: Vec<Entry>,
     files: Vec<Shape>,
-    frames: Cache<Frame>,
-    extents: Cache<Extent>,
-}
-
-/// The most recently used pages.
-struct Cache<R>(Mutex<Vec<(u32, Arc<Vec<R>>)>>);
-
-impl<R> Default for Cache<R> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<R: Record> Cache<R> {
-    fn get(&self, page: u32, read: impl FnOnce() -> Result<Vec<R>>) -> Result<Arc<Vec<R>>> {
-        let locked = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pages = locked();
-        if let Some(at) = pages.iter().position(|(number, _)| *number == page) {
-            let found = pages.remove(at);
-            let records = Arc::clone(&found.1);
-            pages.push(found);
-            return Ok(records);
-        }
-        drop(pages); // others may read meanwhile
-        let records = Arc::new(read()?);
-        let mut pages = locked();
-        if pages.len() >= CACHED {
-            pages.remove(0);
-        }
-        pages.push((page, Arc::clone(&records)));
-        Ok(records)
-    }
+    cache: Cache,
+    ahead: Ahead,
 }
 
 impl Index {
@@ -72,8 +42,8 @@ impl Index {
             directory: vec![],
             files: manifest.files.iter().map(|file| Shape::new(file, manifest.grid)).collect(),
             name: manifest.index.name.clone(),
-            frames: Cache::default(),
-            extents: Cache::default(),
+            cache: Cache::new(manifest.grid),
+            ahead: Ahead::default(),
         };
         let mut proof = blake3::Hasher::new();
         let last = pages + u32::try_from(directory).unwrap_or(0);
@@ -87,6 +57,16 @@ impl Index {
         }
         index.check_directory(pages).map_err(|what| wrong(&what))?;
         Ok(index)
+    }
+
+    /// What reading this backup keeps.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Those who read ahead.
+    pub(crate) fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// Every record page once, and the frame pages of each file end to end.
@@ -158,7 +138,7 @@ impl Index {
 
     fn frame_page(&self, entry: &Entry) -> Result<Arc<Vec<Frame>>> {
         let shape = self.shape(entry.file)?;
-        self.frames.get(entry.page, || {
+        self.cache.get(Key::Frames(entry.page), || {
             let frames = self.records(entry, Frame::is_before)?;
             if frames.iter().all(|frame| shape.allows(frame)) {
                 return Ok(frames);
@@ -168,7 +148,7 @@ impl Index {
     }
 
     fn extent_page(&self, entry: &Entry) -> Result<Arc<Vec<Extent>>> {
-        self.extents.get(entry.page, || {
+        self.cache.get(Key::Extents(entry.page), || {
             self.records(entry, |a: &Extent, b: &Extent| a.range.end() <= b.range.start())
         })
     }

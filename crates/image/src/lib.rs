@@ -6,9 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod appender;
 mod background_sum;
 mod backup;
+mod cache;
 mod encoder;
 mod folder;
 mod frame;

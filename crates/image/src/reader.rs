@@ -1,16 +1,19 @@
 //! The plain bytes of a stored file, every frame proved before a byte of it is passed on.
 
+use crate::cache::Key;
 use crate::frame::{self, Decompressor, Sort};
 use crate::index::Index;
 use crate::page::Frame;
-use crate::{Encoding, FileInfo, Manifest, value};
+use crate::{Encoding, Manifest, value};
 use block::{Buf, ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Source};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Stored bytes that are read at once, at most: unless one frame is longer.
 const READ: u64 = 4 << 20;
-/// Decoded frames that are kept for small reads.
-const CACHED: usize = 8;
+/// Reads of so many bytes are a copy passing through: nothing is kept of them.
+const LARGE: u64 = 512 << 10;
+/// Frames that are decoded ahead of a sequential reader.
+const AHEAD: usize = 8;
 /// Frames that `extent_at` looks at: what is longer comes in the next extent.
 const LOOK: usize = 4096;
 
@@ -77,11 +80,23 @@ pub fn plain(manifest: &Manifest, index: &Arc<Index>, number: usize, stored: Sou
     let bug = || Error::new(ErrorKind::Bug, "no such stored file");
     let info = manifest.files.get(number).ok_or_else(bug)?;
     let number = u32::try_from(number).map_err(|_| bug())?;
-    Ok(Arc::new(StoredFile::new(info, number, manifest.grid, Arc::clone(index), stored)))
+    Ok(Arc::new_cyclic(|this| StoredFile {
+        this: Weak::clone(this),
+        name: info.name.clone(),
+        number,
+        encoding: info.encoding,
+        length: info.length,
+        grid: manifest.grid,
+        index: Arc::clone(index),
+        stored,
+        scratch: Mutex::default(),
+    }))
 }
 
 /// A stored file as a source.
 struct StoredFile {
+    /// For those who read ahead.
+    this: Weak<Self>,
     name: String,
     number: u32,
     encoding: Encoding,
@@ -90,7 +105,6 @@ struct StoredFile {
     index: Arc<Index>,
     stored: Source,
     scratch: Mutex<Vec<Scratch>>,
-    cache: Mutex<Vec<(u64, Arc<Vec<u8>>)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -98,22 +112,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl StoredFile {
-    /// `stored`: its stored bytes, all parts joined.
-    fn new(info: &FileInfo, number: u32, grid: u64, index: Arc<Index>, stored: Source) -> Self {
-        Self {
-            name: info.name.clone(),
-            number,
-            encoding: info.encoding,
-            length: info.length,
-            grid,
-            index,
-            stored,
-            scratch: Mutex::default(),
-            cache: Mutex::default(),
-        }
+    /// Runs `work` with what decoding needs.
+    fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> Result<T>) -> Result<T> {
+        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let done = work(&mut scratch);
+        lock(&self.scratch).push(scratch);
+        done
     }
 
-    /// The frames that hold `want`, in groups whose stored bytes are read at once.
+    /// Adds to an error whose bytes could not be had.
+    fn failed(&self, error: Error, plain: ByteRange) -> Error {
+        error.context(&self.name).with_range(plain)
+    }
+
+    /// A large read, by one who copies: frames go where they are wanted, in groups whose stored bytes are
+    /// read at once.
     fn read_proved(&self, want: ByteRange, buf: &mut [u8], scratch: &mut Scratch) -> Result<()> {
         let mut group: Vec<Frame> = vec![];
         let mut bytes = 0;
@@ -142,15 +155,14 @@ impl StoredFile {
     ) -> Result<()> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
         if let [frame] = group
-            && (frame.sort == Sort::Zero || !want.covers(frame.plain))
+            && frame.sort == Sort::Zero
         {
-            return self.read_piece(frame, want, buf, scratch);
+            return self.read_piece(frame, want, buf);
         }
         let all = ByteRange::span(first.stored.start(), last.stored.end());
-        let failed = |error: Error, plain| error.context(&self.name).with_range(plain);
         let Scratch { decompressor, stored, plain } = scratch;
         let stored = room(stored, all.index(all.start()).end)?;
-        self.stored.read_at(all.start(), stored).map_err(|error| failed(error, first.plain))?;
+        self.stored.read_at(all.start(), stored).map_err(|error| self.failed(error, first.plain))?;
         for frame in group {
             let here = &stored[frame.stored.index(all.start())];
             let hit = frame.plain.intersect(want);
@@ -165,55 +177,78 @@ impl StoredFile {
                 decode(frame, self.encoding, self.length, here, plain, decompressor)
                     .map(|()| place.copy_from_slice(&plain[hit.index(frame.plain.start())]))
             };
-            decoded.map_err(|error| failed(error, frame.plain))?;
+            decoded.map_err(|error| self.failed(error, frame.plain))?;
         }
         Ok(())
     }
 
-    /// A part of one frame: from the cache, or decoded into it. Zero frames have no bytes to keep.
-    fn read_piece(
-        &self,
-        frame: &Frame,
-        want: ByteRange,
-        buf: &mut [u8],
-        scratch: &mut Scratch,
-    ) -> Result<()> {
+    /// A small read: its frames are kept for the next one. Where it goes on from a frame that is kept
+    /// into another one, a sequential reader is at work.
+    fn read_kept(&self, want: ByteRange, buf: &mut [u8]) -> Result<()> {
+        let cell = want.start() - want.start() % self.grid;
+        let kept = |start: Option<u64>| start.is_some_and(|start| self.index.cache().has(self.key(start)));
+        let goes_on = kept(Some(cell)) || kept(cell.checked_sub(self.grid));
+        for frame in self.index.frames_from(self.number, want.start()) {
+            let frame = frame?;
+            if frame.plain.start() >= want.end() {
+                break;
+            }
+            self.read_piece(&frame, want, buf)?;
+            if goes_on && frame.plain.start() >= want.start() {
+                self.read_ahead(frame.plain.end());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a small read wants of one frame.
+    fn read_piece(&self, frame: &Frame, want: ByteRange, buf: &mut [u8]) -> Result<()> {
         let hit = frame.plain.intersect(want);
         let place = &mut buf[hit.index(want.start())];
-        let failed = |error: Error| error.context(&self.name).with_range(frame.plain);
-        let start = frame.plain.start();
-        let cached =
-            lock(&self.cache).iter().find(|(at, _)| *at == start).map(|(_, plain)| Arc::clone(plain));
-        if let Some(plain) = cached {
-            match frame.sort {
-                Sort::Zero => place.fill(0),
-                _ => place.copy_from_slice(&plain[hit.index(start)]),
-            }
-            return Ok(());
+        if frame.sort == Sort::Zero && self.encoding == Encoding::Raw {
+            let read = self.stored.read_at(hit.start(), place);
+            let checked = read.and_then(|()| check_zero(frame, self.encoding, place));
+            return checked.map_err(|error| self.failed(error, frame.plain));
         }
-        if self.encoding == Encoding::Raw && frame.sort == Sort::Zero {
-            self.stored.read_at(hit.start(), place).map_err(failed)?;
-            return check_zero(frame, self.encoding, place).map_err(failed);
+        let plain = self.frame(frame)?;
+        match frame.sort {
+            Sort::Zero => place.fill(0),
+            _ => place.copy_from_slice(&plain[hit.index(frame.plain.start())]),
         }
-        let stored = room(&mut scratch.stored, frame.stored.index(frame.stored.start()).end)?;
-        self.stored.read_at(frame.stored.start(), stored).map_err(failed)?;
-        let plain = if frame.sort == Sort::Zero {
-            check_zero(frame, self.encoding, stored).map_err(failed)?;
-            place.fill(0);
-            vec![]
-        } else {
-            let mut plain = vec![0; frame.plain.index(start).end];
-            decode(frame, self.encoding, self.length, stored, &mut plain, &mut scratch.decompressor)
-                .map_err(failed)?;
-            place.copy_from_slice(&plain[hit.index(start)]);
-            plain
-        };
-        let mut cache = lock(&self.cache);
-        if cache.len() >= CACHED {
-            cache.remove(0);
-        }
-        cache.push((start, Arc::new(plain)));
         Ok(())
+    }
+
+    /// The plain bytes of one frame, proved; none of zeroes. From the cache, or decoded into it.
+    fn frame(&self, frame: &Frame) -> Result<Arc<Vec<u8>>> {
+        let decode_it = |scratch: &mut Scratch| {
+            let stored = room(&mut scratch.stored, frame.stored.index(frame.stored.start()).end)?;
+            self.stored.read_at(frame.stored.start(), stored)?;
+            if frame.sort == Sort::Zero {
+                check_zero(frame, self.encoding, stored)?;
+                return Ok(vec![]);
+            }
+            let mut plain = vec![0; frame.plain.index(frame.plain.start()).end];
+            decode(frame, self.encoding, self.length, stored, &mut plain, &mut scratch.decompressor)?;
+            Ok(plain)
+        };
+        let decoded = self.index.cache().get(self.key(frame.plain.start()), || self.with_scratch(decode_it));
+        decoded.map_err(|error| self.failed(error, frame.plain))
+    }
+
+    fn key(&self, start: u64) -> Key {
+        Key::Plain(self.number, start)
+    }
+
+    /// Others decode what a sequential reader will want, while it does something with what it has.
+    fn read_ahead(&self, offset: u64) {
+        let missing =
+            |next: &Frame| next.sort != Sort::Zero && !self.index.cache().has(self.key(next.plain.start()));
+        let behind = self.index.frames_from(self.number, offset).take(AHEAD).map_while(Result::ok);
+        for next in behind.filter(missing) {
+            let this = self.this.clone();
+            let task = move || this.upgrade().map_or(Ok(()), |this| this.frame(&next).map(drop));
+            self.index.ahead().soon(Box::new(task));
+        }
     }
 
     /// What is known of a frame's bytes from `offset` on: the extent that starts there, cut to the frame.
@@ -243,13 +278,12 @@ impl ReadAt for StoredFile {
         }
         let lost = self.index.first_lost(self.number, want)?;
         let good = ByteRange::span(offset, lost.map_or(want.end(), |lost| lost.range.start()));
-        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
-        let read = match good.is_empty() {
-            true => Ok(()),
-            false => self.read_proved(good, &mut buf[good.index(offset)], &mut scratch),
-        };
-        lock(&self.scratch).push(scratch);
-        read?;
+        let place = &mut buf[good.index(offset)];
+        if good.len() >= LARGE {
+            self.with_scratch(|scratch| self.read_proved(good, place, scratch))?;
+        } else if !good.is_empty() {
+            self.read_kept(good, place)?;
+        }
         match lost {
             None => Ok(()),
             Some(Extent { range, kind: ExtentKind::Bad }) => {
