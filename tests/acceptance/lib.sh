@@ -68,3 +68,27 @@ json() { python3 -c 'import json, sys; d = json.load(sys.stdin); print(eval(sys.
 
 # ones FILE BYTES: a disk that held something else.
 ones() { head -c "$2" /dev/zero | tr '\0' '\377' >"$1"; }
+
+# data MIB: half of it compresses, half does not.
+data() {
+    local n
+    for ((n = 0; n < $1; n += 32)); do
+        openssl enc -aes-128-ctr -nosalt -K "$(printf '%032x' "$n")" -iv 0 -in /dev/zero 2>/dev/null | head -c 16M || true
+        seq "$((n * 1000000))" "$((n * 1000000 + 9999999))" | head -c 16M || true
+    done
+}
+
+# most_memory COMMAND...: its peak resident set, in KiB.
+most_memory() {
+    /usr/bin/time -f %M -o "$scratch/memory" "$@" >"$scratch/said" 2>&1 || { cat "$scratch/said" >&2; fail "$*"; }
+    tail -n 1 "$scratch/memory"
+}
+
+# bounded VERB COMMAND...: it takes at most 128 MiB of memory. Says how much, and how long it took.
+bounded() {
+    local verb=$1 peak began=$SECONDS
+    shift
+    peak=$(most_memory "$@")
+    echo "$verb: peak resident set $peak KiB, $((SECONDS - began)) s"
+    [ "$peak" -le 131072 ] || fail "$verb took $peak KiB"
+}

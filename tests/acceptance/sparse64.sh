@@ -8,15 +8,6 @@ needs sparse64 qemu-img time zstd openssl || exit 0
 available=$(df --output=avail -B 1M "$scratch" | tail -n 1)
 [ "$available" -ge 6144 ] || { echo "SKIPPED: sparse64: needs 6 GiB of space in $scratch"; exit 0; }
 
-# data MIB: half of it compresses, half does not.
-data() {
-    local n
-    for ((n = 0; n < $1; n += 32)); do
-        openssl enc -aes-128-ctr -nosalt -K "$(printf '%032x' "$n")" -iv 0 -in /dev/zero 2>/dev/null | head -c 16M || true
-        seq "$((n * 1000000))" "$((n * 1000000 + 9999999))" | head -c 16M || true
-    done
-}
-
 disk=$scratch/disk.img
 truncate -s 64G "$disk"
 # 32 places of 64 MiB, one every 2 GiB.
@@ -24,21 +15,6 @@ data 2048 | for ((n = 0; n < 32; n++)); do
     dd of="$disk" bs=1M count=64 seek=$((n * 2048 + 1)) iflag=fullblock conv=notrunc status=none
 done
 reference=$(data 2048 | zstd -1 -q | wc -c)
-
-# most_memory COMMAND...: its peak resident set, in KiB.
-most_memory() {
-    /usr/bin/time -f %M -o "$scratch/memory" "$@" >"$scratch/said" 2>&1 || { cat "$scratch/said" >&2; fail "$*"; }
-    tail -n 1 "$scratch/memory"
-}
-
-# bounded VERB COMMAND...
-bounded() {
-    local verb=$1 peak
-    shift
-    peak=$(most_memory "$@")
-    echo "$verb: peak resident set $peak KiB"
-    [ "$peak" -le 131072 ] || fail "$verb took $peak KiB"
-}
 
 mkdir "$scratch/dest"
 bounded save "$SELFSAME" save "$disk" "$scratch/dest" --name t --level 1 --progress=none
