@@ -27,7 +27,10 @@ struct Work {
     errors: Vec<Error>,
 }
 
-/// A buffer that went through a worker, with its number in plan order.
+/// A buffer with its number in plan order.
+type Numbered = (u64, Work);
+
+/// One that went through a worker.
 type Encoded<S> = (u64, Result<(Work, <<S as Sink>::Encoder as Encode>::Out)>);
 
 /// Moves what `plan` visits from `source` to `sink`. See [`copy_steps`].
@@ -35,8 +38,9 @@ pub fn copy<S: Sink>(plan: &Plan, source: &dyn ReadAt, sink: S, ctx: &Context) -
     copy_steps(plan.steps(source, ctx.buffer as u64), source, sink, ctx)
 }
 
-/// One thread walks the steps, workers encode, the caller's thread commits in order. The walking thread
-/// reads too, in the steps' order, or the workers do if the source serves many reads at once.
+/// One thread walks the steps, readers read, workers encode, the caller's thread commits in order. Where the
+/// source serves one read at a time, the walking thread is the reader, in the steps' order. No worker waits
+/// for a disk: there are buffers for all of them to have one at hand.
 ///
 /// The permits are the buffers' memory: 2 per worker + 2, taken before a read and given back after its
 /// commit. So the channels need no bound, and dropping the permits is what stops everybody. The first
@@ -53,16 +57,35 @@ pub fn copy_steps<S: Sink>(
     for _ in 0..permits(workers) {
         let _ = give_back.send(buffer_memory(ctx.buffer));
     }
-    let (to_encode, queue) = mpsc::channel::<(u64, Work)>();
+    let (to_read, to_be_read) = mpsc::channel();
+    let (to_encode, to_be_encoded) = mpsc::channel();
     let (to_commit, encoded) = mpsc::channel();
-    let queue = Mutex::new(queue);
+    let (to_be_read, to_be_encoded) = (Mutex::new(to_be_read), Mutex::new(to_be_encoded));
     let (missing, errors) = std::thread::scope(|scope| {
-        let (queue, failed) = (&queue, to_commit.clone());
+        let (to_be_read, to_be_encoded) = (&to_be_read, &to_be_encoded);
+        let failed = to_commit.clone();
+        let pass_on = if in_order {
+            to_encode
+        } else {
+            for _ in 0..source.concurrency().min(workers) {
+                let (to_encode, failed) = (to_encode.clone(), to_commit.clone());
+                scope.spawn(move || {
+                    while let Some((count, mut work)) = next::<Numbered>(to_be_read) {
+                        let _ = match caught(|| fill(&mut work, source, ctx)) {
+                            Ok(()) => to_encode.send((count, work)).is_ok(),
+                            Err(error) => failed.send((count, Err(error))).is_ok(),
+                        };
+                    }
+                });
+            }
+            drop(to_encode); // so that the queue ends with the readers
+            to_read
+        };
         scope.spawn(move || {
             let mut count = 0;
             let walked = caught(|| {
                 walk(steps, source, ctx, &memory, in_order, |work| {
-                    let _ = to_encode.send((count, work));
+                    let _ = pass_on.send((count, work));
                     count += 1;
                 })
             });
@@ -73,13 +96,8 @@ pub fn copy_steps<S: Sink>(
         for _ in 0..workers {
             let (to_commit, mut encoder) = (to_commit.clone(), sink.encoder());
             scope.spawn(move || {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((count, mut work)) = next else { break };
-                    let out = caught(|| {
-                        fill(&mut work, source, ctx)?;
-                        encoder.encode(&work.buffer)
-                    });
+                while let Some((count, work)) = next::<Numbered>(to_be_encoded) {
+                    let out = caught(|| encoder.encode(&work.buffer));
                     if to_commit.send((count, out.map(|out| (work, out)))).is_err() {
                         break;
                     }
@@ -92,6 +110,11 @@ pub fn copy_steps<S: Sink>(
     ctx.check_cancel()?;
     let summary = ctx.watched(Side::Sink, || sink.finish())?;
     Ok(Report { missing, errors, summary })
+}
+
+/// What comes next in a queue that several threads serve; `None` when it has ended.
+fn next<T>(queue: &Mutex<mpsc::Receiver<T>>) -> Option<T> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 /// Aligned memory for one buffer, in huge pages where there are any.
