@@ -1,0 +1,46 @@
+//! What developers run: `cargo xtask bench`, `cargo xtask frames`. Nothing here is shipped.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for developers that prints its answer"
+)]
+
+mod bench;
+mod disk;
+mod frames;
+mod loop_device;
+mod place;
+mod shell;
+mod stats;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Whatever failed, as a sentence.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures selfsame.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// Compare selfsame with other programs on a disk made on the spot
+    Bench(bench::Args),
+    /// Print the table for choosing frame size and level
+    Frames(frames::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Bench(args) => bench::run(&args),
+        Task::Frames(args) => frames::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
