@@ -53,6 +53,13 @@ pub(crate) fn ratio(ours: f64, peer: f64) -> Option<f64> {
     (peer > 0.0).then(|| ours / peer)
 }
 
+/// By which part the largest is more than the smallest; 0 of nothing.
+pub(crate) fn spread(values: &[f64]) -> f64 {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(0.0, f64::max);
+    ratio(most, least).map_or(0.0, |times| (times - 1.0).max(0.0))
+}
+
 /// Bytes as a number to calculate with.
 pub(crate) fn number(bytes: u64) -> f64 {
     bytes as f64
@@ -118,6 +125,12 @@ mod tests {
     fn a_ratio_needs_something_to_divide_by() {
         assert_eq!(ratio(1.0, 4.0), Some(0.25));
         assert_eq!(ratio(1.0, 0.0), None);
+    }
+
+    #[test]
+    fn the_spread_is_between_least_and_most() {
+        assert_eq!(spread(&[2.0, 3.0, 2.5]), 0.5);
+        assert_eq!((spread(&[]), spread(&[4.0])), (0.0, 0.0));
     }
 
     #[test]

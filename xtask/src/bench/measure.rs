@@ -38,7 +38,9 @@ pub(crate) fn measure(mut command: Command, out: &Path) -> Result<Sample> {
         let mut text = String::new();
         said.rewind()?;
         said.read_to_string(&mut text)?;
-        return Err(format!("{command:?}\nfailed ({}): {text}", done.status).into());
+        // Its last argument are the lines of bash.
+        let lines = command.get_args().last().unwrap_or_default().to_string_lossy();
+        return Err(format!("{lines}\nfailed ({}): {}", done.status, text.trim_end()).into());
     }
     let used = done.rusage;
     let cpu = (used.utime + used.stime).as_secs_f64();

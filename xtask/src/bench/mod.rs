@@ -210,8 +210,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (runs, neighbours) = (usize::from(args.runs), Neighbours::default());
     let mut bench = Bench { shell, runs, neighbours, interrupted, part: None, disk, place };
     let (outcomes, failed) = all(&mut bench, &wanted);
-    println!("\n{}", report::text(&outcomes));
-    if let Some(warning) = bench.neighbours.warning() {
+    if !outcomes.is_empty() {
+        println!("\n{}", report::text(&outcomes));
+    }
+    for warning in [bench.neighbours.warning(), report::unsteady(&outcomes)].into_iter().flatten() {
         println!("{warning}");
     }
     if let Some(path) = &args.json {

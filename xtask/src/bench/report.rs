@@ -2,7 +2,7 @@
 
 use super::measure::Sample;
 use super::rows::{Limit, What};
-use crate::stats::{Unit, median, ratio};
+use crate::stats::{Unit, median, ratio, spread};
 use serde_json::{Value, json};
 
 /// One figure of a row: all counted runs.
@@ -141,6 +141,25 @@ pub(crate) fn text(outcomes: &[Outcome]) -> String {
     text
 }
 
+/// From this part on runs differ too much for a median to say much.
+const SPREAD: f64 = 0.25;
+
+/// Rows whose runs took times that differ much: one line, or nothing.
+pub(crate) fn unsteady(outcomes: &[Outcome]) -> Option<String> {
+    let mut rows = vec![];
+    for outcome in outcomes {
+        let Some(time) = outcome.lines.first() else { continue };
+        for (who, values) in [("ours", &time.ours), ("peer", &time.theirs)] {
+            let spread = spread(values);
+            if spread > SPREAD {
+                rows.push(format!("{} ({who}, {:.0} %)", outcome.name, spread * 100.0));
+            }
+        }
+    }
+    let rows = (!rows.is_empty()).then(|| rows.join(", "))?;
+    Some(format!("WARNING: from the fastest to the slowest run it is far: {rows}"))
+}
+
 /// All runs, for other programs.
 pub(crate) fn json(outcomes: &[Outcome]) -> Value {
     let line = |line: &Line| {
@@ -188,6 +207,15 @@ mod tests {
         let line = "| save | wall | 1.00 s | 4.00 s | 0.25  | 0.50    | 0.40 | aim met |";
         assert!(text.lines().any(|found| found == line), "{text}");
         assert!(text.lines().any(|found| found == "* save: against dd (so)"), "{text}");
+    }
+
+    #[test]
+    fn unsteady_rows_are_named() {
+        let lines = vec![Line::both("wall", Unit::Seconds, vec![1.0, 1.1], vec![1.0, 1.5])];
+        let outcome = Outcome { name: "save", peer: "dd", lines, note: "" };
+        let text = unsteady(&[outcome]).unwrap();
+        assert!(text.ends_with("far: save (peer, 50 %)"), "{text}");
+        assert_eq!(unsteady(&[]), None);
     }
 
     #[test]
