@@ -4,7 +4,6 @@
 //! come from the cache either. So whole pages go out with O_DIRECT from one aligned buffer; where the
 //! filesystem does not know O_DIRECT they go out without.
 
-use crate::Hex;
 use crate::background_sum::BackgroundSum;
 use block::{Buf, Error, ErrorKind, Result};
 use rustix::fs::{self, OFlags};
@@ -118,11 +117,11 @@ impl Appender {
 
     /// The file is complete: makes it durable with its length, which is returned, in bytes.
     pub fn finish(self) -> Result<u64> {
-        self.finish_summed().map(|(len, _)| len)
+        self.finish_summing().map(|(len, _)| len)
     }
 
-    /// The same, with the SHA-256 of all its bytes if it was summed.
-    pub(crate) fn finish_summed(mut self) -> Result<(u64, Option<Hex<32>>)> {
+    /// The same, with the sum of all its bytes if it was summed: perhaps still under way.
+    pub(crate) fn finish_summing(mut self) -> Result<(u64, Option<BackgroundSum>)> {
         self.put_all()?;
         self.truncate()?;
         let synced = fs::fsync(&self.file);
@@ -130,7 +129,7 @@ impl Appender {
         let len = self.len();
         let Some(mut sum) = self.sum else { return Ok((len, None)) };
         sum.bytes(&mut self.buf)?;
-        Ok((len, Some(sum.finish()?)))
+        Ok((len, Some(sum)))
     }
 
     /// Gives the file the length that it has, a hole at its end included.
@@ -235,7 +234,7 @@ pub(crate) fn write_error(errno: Errno, context: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Store;
+    use crate::{Hex, Store};
     use proptest::prelude::*;
     use sha2::{Digest, Sha256};
 
@@ -291,7 +290,8 @@ mod tests {
                 prop_assert_eq!(file.len(), model.len() as u64);
             }
             let sum = Hex(Sha256::digest(&model).into());
-            prop_assert_eq!(file.finish_summed().unwrap(), (model.len() as u64, Some(sum)));
+            let (len, summed) = file.finish_summing().unwrap();
+            prop_assert_eq!((len, summed.unwrap().finish().unwrap()), (model.len() as u64, sum));
             prop_assert!(std::fs::read(store.path().join("f")).unwrap() == model);
         }
     }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 /// Messages that may wait: so many buffers, or zero frames of at most 1 GiB, is it behind at most.
-const BEHIND: usize = 1;
+const BEHIND: usize = 2;
 
 enum Message {
     Bytes(Buf),
@@ -31,7 +31,9 @@ impl BackgroundSum {
     pub(crate) fn new(buffer: usize) -> Result<Self> {
         let (bytes, messages) = sync_channel(BEHIND);
         let (give_back, back) = channel();
-        let _ = give_back.send(Buf::with_capacity(buffer));
+        for _ in 0..BEHIND {
+            let _ = give_back.send(Buf::with_capacity(buffer));
+        }
         let thread = Builder::new()
             .name("sha256".to_owned())
             .spawn(move || sum(messages, give_back))
@@ -66,6 +68,52 @@ impl BackgroundSum {
 /// Only a panic ends the thread before it is told to.
 fn gone() -> Error {
     Error::new(ErrorKind::Bug, "the thread that sums what is written is gone")
+}
+
+/// The sums of files that are finished. The last one may still be under way, so that the next file is begun
+/// meanwhile: not more, as each has buffers.
+#[derive(Debug, Default)]
+pub(crate) struct FinishedSums {
+    done: Vec<(String, Hex<32>)>,
+    last: Option<(String, BackgroundSum)>,
+}
+
+impl FinishedSums {
+    /// One more file is finished.
+    pub(crate) fn push(&mut self, name: String, sum: BackgroundSum) -> Result<()> {
+        self.settle()?;
+        self.last = Some((name, sum));
+        Ok(())
+    }
+
+    /// More files are.
+    pub(crate) fn append(&mut self, later: Self) -> Result<()> {
+        if later.last.is_some() || !later.done.is_empty() {
+            self.settle()?;
+        }
+        self.done.extend(later.done);
+        self.last = self.last.take().or(later.last);
+        Ok(())
+    }
+
+    /// Gives the only file another name.
+    pub(crate) fn rename(&mut self, name: &str) {
+        let last = self.last.iter_mut().map(|(old, _)| old);
+        last.chain(self.done.iter_mut().map(|(old, _)| old)).for_each(|old| name.clone_into(old));
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        if let Some((name, sum)) = self.last.take() {
+            self.done.push((name, sum.finish()?));
+        }
+        Ok(())
+    }
+
+    /// All of them.
+    pub(crate) fn finish(mut self) -> Result<Vec<(String, Hex<32>)>> {
+        self.settle()?;
+        Ok(self.done)
+    }
 }
 
 fn sum(messages: Receiver<Message>, give_back: Sender<Buf>) -> Sha256 {

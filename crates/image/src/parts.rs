@@ -1,6 +1,7 @@
 //! One stored file while it is written: its parts, one behind the other (FORMAT 3.3).
 
-use crate::{Appender, Hex, PartInfo, Store};
+use crate::background_sum::FinishedSums;
+use crate::{Appender, PartInfo, Store};
 use block::Result;
 
 /// Bytes that an appender gathers before it writes.
@@ -13,7 +14,7 @@ pub(crate) struct Parts {
     current: Option<Appender>,
     summed: bool,
     done: Vec<PartInfo>,
-    sums: Vec<(String, Hex<32>)>,
+    sums: FinishedSums,
     len: u64,
 }
 
@@ -21,12 +22,12 @@ pub(crate) struct Parts {
 pub(crate) struct Finished {
     pub(crate) parts: Vec<PartInfo>,
     /// SHA-256 of each part, if they were summed while writing.
-    pub(crate) sums: Vec<(String, Hex<32>)>,
+    pub(crate) sums: FinishedSums,
 }
 
 impl Parts {
     pub(crate) fn new(name: String, split: Option<u64>, summed: bool) -> Self {
-        Self { name, split, current: None, summed, done: vec![], sums: vec![], len: 0 }
+        Self { name, split, current: None, summed, done: vec![], sums: FinishedSums::default(), len: 0 }
     }
 
     /// Bytes of all parts so far: the next stored offset.
@@ -111,8 +112,10 @@ impl Parts {
     pub(crate) fn close(&mut self) -> Result<()> {
         let name = self.part_name();
         let Some(current) = self.current.take() else { return Ok(()) };
-        let (size, sum) = current.finish_summed()?;
-        self.sums.extend(sum.map(|sum| (name.clone(), sum)));
+        let (size, sum) = current.finish_summing()?;
+        if let Some(sum) = sum {
+            self.sums.push(name.clone(), sum)?;
+        }
         self.done.push(PartInfo { name, size });
         Ok(())
     }
@@ -128,7 +131,7 @@ impl Parts {
         if let (Some(_), [only]) = (self.split, &mut self.done[..]) {
             store.rename(&only.name, &self.name)?;
             only.name.clone_from(&self.name);
-            self.sums.iter_mut().for_each(|(name, _)| name.clone_from(&self.name));
+            self.sums.rename(&self.name);
         }
         Ok(Finished { parts: self.done, sums: self.sums })
     }

@@ -1,5 +1,6 @@
 //! The serial half of writing: merges zero frames, appends, keeps the index, makes durable.
 
+use crate::background_sum::FinishedSums;
 use crate::encoder::{Cell, Encoded, FrameEncoder, Pool, Shapes};
 use crate::frame::{self, Sort};
 use crate::index_writer::IndexWriter;
@@ -91,7 +92,7 @@ pub struct Writer {
     since_checkpoint: u64,
     totals: Totals,
     lost: ExtentMap,
-    sums: Vec<(String, Hex<32>)>,
+    sums: FinishedSums,
     stored: Arc<AtomicU64>,
     scratch: Vec<u8>,
 }
@@ -115,7 +116,7 @@ impl Writer {
             since_checkpoint: 0,
             totals: Totals::default(),
             lost: ExtentMap::default(),
-            sums: vec![],
+            sums: FinishedSums::default(),
             stored: spec.stored,
             scratch: vec![],
             store,
@@ -284,7 +285,7 @@ impl Writer {
             seek_table::write(open.frames, frames, |bytes| parts.append_anywhere(store, bytes))?;
         }
         let finished = open.parts.finish(&self.store)?;
-        self.sums.extend(finished.sums);
+        self.sums.append(finished.sums)?;
         if let Some(info) = self.files.get_mut(number) {
             info.parts = finished.parts;
             info.blake3 = open.tree.finish().map(Hex);
@@ -335,6 +336,6 @@ impl Sink for Writer {
             return Err(Error::new(ErrorKind::Bug, "a stored file is not complete"));
         }
         let Self { store, files, index, totals, lost, sums, .. } = self;
-        Ok(Written { store, files, index: index.finish()?, totals, lost, sums })
+        Ok(Written { store, files, index: index.finish()?, totals, lost, sums: sums.finish()? })
     }
 }
