@@ -53,21 +53,25 @@ fn cpu() -> f64 {
 }
 
 /// What the encoder does with a frame: zero test, digest, compression.
-fn encode(plain: &[u8], offset: u64, length: u64, compressor: &mut Compressor, place: &mut [u8]) -> Stored {
+fn encode(
+    plain: &[u8],
+    offset: u64,
+    length: u64,
+    compressor: &mut Compressor,
+    place: &mut Vec<u8>,
+) -> Result<Stored> {
     let value = value(plain, offset, length);
-    let mut bytes = vec![];
-    let room = place.get_mut(..plain.len()).unwrap_or(&mut []);
+    place.clear();
     let sort = if is_zero(plain) {
-        encode_zero(plain.len() as u64, &mut bytes);
+        encode_zero(plain.len() as u64, place);
         Sort::Zero
-    } else if let Some(len) = compressor.compress(plain, room) {
-        bytes.extend_from_slice(room.get(..len).unwrap_or(&[]));
+    } else if compressor.compress(plain, place)? {
         Sort::Compressed
     } else {
-        encode_stored(plain, &mut bytes);
+        encode_stored(plain, place);
         Sort::Stored
     };
-    Stored { sort, bytes, value }
+    Ok(Stored { sort, bytes: place.to_vec(), value })
 }
 
 /// What the reader does with a frame.
@@ -119,14 +123,14 @@ impl Cost {
 fn measure(plain: &[u8], grid: usize, level: i32) -> Result<Cost> {
     let length = plain.len() as u64;
     let (mut compressor, mut decompressor) = (Compressor::new(level)?, Decompressor::new()?);
-    let (mut place, mut back) = (vec![0; grid], vec![0; grid]);
+    let (mut place, mut back) = (vec![], vec![0; grid]);
     let offsets = (0..length).step_by(grid);
     let began = cpu();
     let frames: Vec<Stored> = plain
         .chunks(grid)
         .zip(offsets.clone())
         .map(|(frame, offset)| encode(frame, offset, length, &mut compressor, &mut place))
-        .collect();
+        .collect::<Result<_>>()?;
     let encoding = cpu() - began;
     let began = cpu();
     for ((frame, stored), offset) in plain.chunks(grid).zip(&frames).zip(offsets) {

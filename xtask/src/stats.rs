@@ -83,16 +83,12 @@ impl Random {
     }
 }
 
-/// What offsets of random reads are multiples of.
-pub(crate) const ALIGN: u64 = 4096;
-
-/// `count` aligned offsets that lie in one of `ranges`, longer ones more often, and leave room for `len`
-/// bytes before `size`. The same for the same arguments. Empty if the ranges are.
+/// `count` offsets of reads of `len` bytes, multiples of `len`, that lie in one of `ranges` and end before
+/// `size`; in longer ranges more often. The same for the same arguments. Empty if the ranges are.
 pub(crate) fn offsets(ranges: &[Range<u64>], len: u64, size: u64, count: usize, seed: u64) -> Vec<u64> {
     let blocks = |range: &Range<u64>| {
-        let end = range.end.min(size.saturating_sub(len) + ALIGN);
-        let first = range.start.div_ceil(ALIGN);
-        (first, (end / ALIGN).saturating_sub(first))
+        let first = range.start.div_ceil(len);
+        (first, (range.end.min(size) / len).saturating_sub(first))
     };
     let all: u64 = ranges.iter().map(|range| blocks(range).1).sum();
     if all == 0 {
@@ -101,7 +97,7 @@ pub(crate) fn offsets(ranges: &[Range<u64>], len: u64, size: u64, count: usize, 
     let mut random = Random::new(seed);
     let one = |mut at: u64| {
         ranges.iter().map(blocks).find_map(|(first, count)| {
-            let found = (at < count).then_some((first + at) * ALIGN);
+            let found = (at < count).then_some((first + at) * len);
             at = at.saturating_sub(count);
             found
         })
@@ -148,7 +144,7 @@ mod tests {
         let found = offsets(&ranges, 8192, size, 1000, 7);
         assert_eq!(found.len(), 1000);
         for at in &found {
-            assert!(at.is_multiple_of(ALIGN) && at + 8192 <= size, "{at}");
+            assert!(at.is_multiple_of(8192) && at + 8192 <= size, "{at}");
             assert!(ranges.iter().any(|range| range.contains(at)), "{at}");
         }
         for range in &ranges {

@@ -36,7 +36,7 @@ fn make() -> Made {
         index: "t.idx".to_owned(),
         grid: GRID,
         files: vec![file],
-        level: 1,
+        level: image::Level::Fixed(1),
         split: None,
         hash_known_zeroes: true,
         stored: Arc::default(),
@@ -91,7 +91,7 @@ fn manifest(backup_id: Hex<16>, files: Vec<FileInfo>, index: IndexInfo) -> Manif
         index,
         totals: None,
         digests: DiskDigests::default(),
-        options: Options { format: Encoding::Zst, level: 1, whole: false, split: None, parts: None },
+        options: Options { format: Encoding::Zst, level: Some(1), whole: false, split: None, parts: None },
         sittings: vec![],
     }
 }
