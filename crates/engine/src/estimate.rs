@@ -15,9 +15,9 @@ pub struct Estimate {
 }
 
 /// Samples that are compressed.
-const SAMPLES: u64 = 64;
+const SAMPLES: u64 = 128;
 /// Bytes of a sample: a frame of the smallest grid.
-const SAMPLE: u64 = 128 << 10;
+const SAMPLE: u64 = 64 << 10;
 /// Manifest, index and the other small files.
 const OVERHEAD: u64 = 1 << 20;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 /// Frames that wait to be decoded, at most: what is more is not read ahead.
-const WAITING: usize = 16;
+const WAITING: usize = 32;
 
 /// Work that nobody waits for: it fills the cache. Its error comes again to whom asks for the bytes.
 pub(crate) type Task = Box<dyn FnOnce() -> Result<()> + Send>;

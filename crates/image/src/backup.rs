@@ -3,7 +3,7 @@
 use crate::frame::Sort;
 use crate::index::Index;
 use crate::page::Frame;
-use crate::reader::{Scratch, check_zero, decode, plain};
+use crate::reader::{Scratch, check, plain};
 use crate::{Encoding, FileInfo, Hex, MANIFEST, MAX_MANIFEST, Manifest, Store, Sums, seek_table, value};
 use block::{ByteRange, Concat, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Slice, Source};
 use sha2::{Digest, Sha256};
@@ -217,17 +217,7 @@ impl Backup {
             if here.is_empty() {
                 break;
             }
-            let stored = &bytes[here.index(start)];
-            let proved = if frame.sort == Sort::Zero {
-                check_zero(&frame, info.encoding, stored)
-            } else {
-                let mut plain = std::mem::take(&mut scratch.plain);
-                plain.resize(frame.plain.index(frame.plain.start()).end, 0);
-                let proved =
-                    decode(&frame, info.encoding, info.length, stored, &mut plain, scratch.decompressor());
-                scratch.plain = plain;
-                proved
-            };
+            let proved = check(&frame, info.encoding, info.length, &bytes[here.index(start)], scratch);
             if let Err(error) = proved {
                 faults.push(fault(frame.plain, error.to_string()));
             }

@@ -5,7 +5,7 @@ use block::{Extent, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that are kept, about: 64 pages of the index are 5 MiB, 128 frames of the smallest grid 16 MiB.
+/// Bytes that are kept, about: 64 pages of the index are 5 MiB, 256 frames of the smallest grid 16 MiB.
 const CAPACITY: usize = 24 << 20;
 /// Frames that there is room for, however large they are.
 const LEAST: usize = 2;

@@ -30,8 +30,7 @@ impl Level {
     }
 }
 
-/// Levels to choose from, and the time that they take, as measured on frames of 128 KiB: in tenths of
-/// level 1.
+/// Levels to choose from, and the time that they take, as measured on short frames: in tenths of level 1.
 const STEPS: [(i32, f64); 8] =
     [(1, 10.0), (3, 14.0), (4, 20.0), (6, 44.0), (9, 70.0), (12, 295.0), (15, 630.0), (19, 2460.0)];
 /// Seconds of work of all workers between two choices.

@@ -4,7 +4,8 @@ use crate::cache::Key;
 use crate::frame::{self, Decompressor, Sort};
 use crate::index::Index;
 use crate::page::Frame;
-use crate::{Encoding, Manifest, value};
+use crate::tree::value_of;
+use crate::{Encoding, Manifest};
 use block::{Buf, ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Source};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -13,7 +14,7 @@ const READ: u64 = 4 << 20;
 /// Reads of so many bytes are a copy passing through: nothing is kept of them.
 const LARGE: u64 = 512 << 10;
 /// Frames that are decoded ahead of a sequential reader.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 /// Frames that `extent_at` looks at: what is longer comes in the next extent.
 const LOOK: usize = 4096;
 
@@ -22,14 +23,7 @@ const LOOK: usize = 4096;
 pub struct Scratch {
     decompressor: Option<Decompressor>,
     stored: Buf,
-    pub(crate) plain: Vec<u8>,
-}
-
-impl Scratch {
-    /// The decompressor, made at its first use.
-    pub(crate) fn decompressor(&mut self) -> &mut Option<Decompressor> {
-        &mut self.decompressor
-    }
+    plain: Vec<u8>,
 }
 
 /// Makes room for `len` stored bytes.
@@ -41,6 +35,24 @@ fn room(stored: &mut Buf, len: usize) -> Result<&mut [u8]> {
     stored.grow(len).ok_or_else(|| Error::new(ErrorKind::Bug, "no room for a frame"))
 }
 
+/// The decompressor, made at its first use.
+fn made(decompressor: &mut Option<Decompressor>) -> Result<&mut Decompressor> {
+    Ok(match decompressor {
+        Some(decompressor) => decompressor,
+        none => none.insert(Decompressor::new()?),
+    })
+}
+
+fn wrong() -> Error {
+    Error::new(ErrorKind::Corrupt, "a frame is not what its digest says")
+}
+
+/// Proves plain bytes of a frame. `length`: plain bytes of the file.
+fn prove(frame: &Frame, length: u64, pieces: &[&[u8]]) -> Result<()> {
+    let proved = frame.digest.is_some_and(|digest| value_of(pieces, frame.plain.start(), length) == digest);
+    if proved { Ok(()) } else { Err(wrong()) }
+}
+
 /// Decodes one frame that is not zero into all of `plain` and proves it. `length`: plain bytes of the file.
 pub(crate) fn decode(
     frame: &Frame,
@@ -50,23 +62,59 @@ pub(crate) fn decode(
     plain: &mut [u8],
     decompressor: &mut Option<Decompressor>,
 ) -> Result<()> {
-    let wrong = || Error::new(ErrorKind::Corrupt, "a frame is not what its digest says");
-    let decompressor = match decompressor {
-        Some(decompressor) => decompressor,
-        none => none.insert(Decompressor::new()?),
-    };
     match encoding {
-        Encoding::Zst => decompressor.decode(frame.sort, stored, plain)?,
+        Encoding::Zst => made(decompressor)?.decode(frame.sort, stored, plain)?,
         Encoding::Raw if stored.len() == plain.len() => plain.copy_from_slice(stored),
         Encoding::Raw => return Err(wrong()),
     }
-    let proved = frame.digest.is_some_and(|digest| value(plain, frame.plain.start(), length) == digest);
-    if proved { Ok(()) } else { Err(wrong()) }
+    prove(frame, length, &[plain])
+}
+
+/// The same into new memory.
+fn decode_new(
+    frame: &Frame,
+    encoding: Encoding,
+    length: u64,
+    stored: &[u8],
+    decompressor: &mut Option<Decompressor>,
+) -> Result<Vec<u8>> {
+    let len = frame.plain.index(frame.plain.start()).end;
+    let plain = match (encoding, frame.sort) {
+        (Encoding::Zst, Sort::Stored) => frame::stored_blocks(stored, frame.plain.len())?.concat(),
+        (Encoding::Zst, _) => made(decompressor)?.decode_new(stored, len)?,
+        (Encoding::Raw, _) if stored.len() == len => stored.to_vec(),
+        (Encoding::Raw, _) => return Err(wrong()),
+    };
+    prove(frame, length, &[&plain])?;
+    Ok(plain)
+}
+
+/// Proves a frame; its bytes are not wanted. `stored`: all of it, or any part of a zero one in a raw file.
+pub(crate) fn check(
+    frame: &Frame,
+    encoding: Encoding,
+    length: u64,
+    stored: &[u8],
+    scratch: &mut Scratch,
+) -> Result<()> {
+    match (encoding, frame.sort) {
+        (_, Sort::Zero) => check_zero(frame, encoding, stored),
+        (Encoding::Raw, _) if stored.len() as u64 == frame.plain.len() => prove(frame, length, &[stored]),
+        (Encoding::Raw, _) => Err(wrong()),
+        (Encoding::Zst, Sort::Stored) => {
+            prove(frame, length, &frame::stored_blocks(stored, frame.plain.len())?)
+        }
+        (Encoding::Zst, Sort::Compressed) => {
+            let Scratch { decompressor, plain, .. } = scratch;
+            plain.resize(frame.plain.index(frame.plain.start()).end, 0);
+            decode(frame, encoding, length, stored, plain, decompressor)
+        }
+    }
 }
 
 /// Proves a zero frame by its form. Its plain bytes, up to 1 GiB, are never in memory. `stored`: all of it,
 /// or any part of a raw one.
-pub(crate) fn check_zero(frame: &Frame, encoding: Encoding, stored: &[u8]) -> Result<()> {
+fn check_zero(frame: &Frame, encoding: Encoding, stored: &[u8]) -> Result<()> {
     match encoding {
         Encoding::Zst => frame::check_zero(stored, frame.plain.len()),
         Encoding::Raw if frame::is_zero(stored) => Ok(()),
@@ -227,9 +275,7 @@ impl StoredFile {
                 check_zero(frame, self.encoding, stored)?;
                 return Ok(vec![]);
             }
-            let mut plain = vec![0; frame.plain.index(frame.plain.start()).end];
-            decode(frame, self.encoding, self.length, stored, &mut plain, &mut scratch.decompressor)?;
-            Ok(plain)
+            decode_new(frame, self.encoding, self.length, stored, &mut scratch.decompressor)
         };
         let decoded = self.index.cache().get(self.key(frame.plain.start()), || self.with_scratch(decode_it));
         decoded.map_err(|error| self.failed(error, frame.plain))

@@ -6,10 +6,19 @@ use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, me
 /// subtree, or the root hash if they are the whole file. `offset` must be a multiple of the bytes'
 /// length rounded up to a power of two, which is at least 1024 unless they are the whole file.
 pub fn value(bytes: &[u8], offset: u64, length: u64) -> [u8; 32] {
-    if bytes.len() as u64 == length {
-        return *blake3::hash(bytes).as_bytes();
+    value_of(&[bytes], offset, length)
+}
+
+/// The same of bytes that lie in pieces.
+pub(crate) fn value_of(pieces: &[&[u8]], offset: u64, length: u64) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(offset);
+    let mut count = 0;
+    for piece in pieces {
+        hasher.update(piece);
+        count += piece.len() as u64;
     }
-    blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root()
+    if count == length { *hasher.finalize().as_bytes() } else { hasher.finalize_non_root() }
 }
 
 /// A subtree: plain bytes from `offset` on, with their digest if it is known.

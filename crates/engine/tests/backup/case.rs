@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use testkit::{Memory, pattern};
 
-pub(crate) const GRID: u64 = 128 << 10;
+pub(crate) const GRID: u64 = 64 << 10;
 
 /// A disk, where it has holes and bad places, and how it is cut.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 /// Numbers lie below this.
 const LIMIT: u64 = 1 << 63;
 /// The smallest grid, in bytes.
-const MIN_GRID: u64 = 1 << 17;
+const MIN_GRID: u64 = 1 << 16;
 /// Frames that a disk of any size has at most.
 const MAX_FRAMES: u64 = 1 << 24;
 
@@ -16,7 +16,7 @@ const MAX_FRAMES: u64 = 1 << 24;
 /// job are at least one frame long: what a manifest says may not take more memory than there is.
 pub const MAX_DISK: u64 = 1 << 48;
 
-/// The grid of a disk of this size, in bytes: the smallest power of two from 128 KiB on that cuts it into
+/// The grid of a disk of this size, in bytes: the smallest power of two from 64 KiB on that cuts it into
 /// at most 2^24 frames.
 pub fn grid_for(disk_size: u64) -> u64 {
     disk_size.div_ceil(MAX_FRAMES).clamp(MIN_GRID, LIMIT).next_power_of_two()

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub const GRID: u64 = 128 << 10;
+pub const GRID: u64 = 64 << 10;
 pub const ID: [u8; 16] = [7; 16];
 /// Plain bytes of the two stored files.
 pub const MBR: u64 = 1024;

@@ -36,8 +36,8 @@ fn numbers_that_are_none() {
         let json = right().replace(&length, &format!(r#""length":{size}"#));
         let json = json.replace(&format!(r#""size":{GRID}"#), &format!(r#""size":{size}"#));
         let json = json.replace(&format!(r#""data":{GRID}"#), &format!(r#""data":{size}"#));
-        for grid in [131_072_u64, 1 << 24, 1 << 25, 1 << 39] {
-            let json = json.replace(r#""grid":131072"#, &format!(r#""grid":{grid}"#));
+        for grid in [GRID, 1 << 24, 1 << 25, 1 << 39] {
+            let json = json.replace(&format!(r#""grid":{GRID}"#), &format!(r#""grid":{grid}"#));
             assert_eq!(parse(&json).unwrap_err(), ErrorKind::Corrupt, "{size} {grid}");
         }
     }
