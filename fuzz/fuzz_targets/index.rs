@@ -9,7 +9,7 @@
 use block::ReadAt;
 use image::Manifest;
 use libfuzzer_sys::fuzz_target;
-use selfsame_fuzz::build::{GRID, Page, Record, extent, frame, index, manifest};
+use selfsame_fuzz::build::{BLOCK, GRID, Page, Record, extent, frame, index, manifest};
 use selfsame_fuzz::take;
 use std::sync::Arc;
 use testkit::Memory;
@@ -28,11 +28,11 @@ fn record(input: &mut &[u8], kind: u16, before: (u64, u64)) -> Option<Record> {
     if kind == 2 {
         return Some(extent(start.wrapping_add(from & 0xFFFF), len, sort));
     }
-    let len = if right & 2 == 0 { GRID << (len % 14) } else { len };
+    let len = if right & 2 == 0 { GRID << (len % 15) } else { len };
     let kept = match (right >> 2) % 4 {
         0 => len,
-        1 => 14 + 3 * len.div_ceil(GRID) + len,
-        2 => 14 + 4 * len.div_ceil(GRID),
+        1 => 14 + 3 * len.div_ceil(BLOCK) + len,
+        2 => 14 + 4 * len.div_ceil(BLOCK),
         _ => kept,
     };
     Some(frame((start, len), (from, kept), sort, flags, [0; 32]))

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 const READ: u64 = 4 << 20;
 /// Reads of so many bytes are a copy passing through: nothing is kept of them.
 const LARGE: u64 = 512 << 10;
-/// Frames that are decoded ahead of a sequential reader.
-const AHEAD: usize = 16;
+/// Bytes in which frames begin that are decoded ahead of a sequential reader: little beside what is kept.
+const AHEAD: u64 = 1 << 20;
 /// Frames that `extent_at` looks at: what is longer comes in the next extent.
 const LOOK: usize = 4096;
 
@@ -287,9 +287,10 @@ impl StoredFile {
 
     /// Others decode what a sequential reader will want, while it does something with what it has.
     fn read_ahead(&self, offset: u64) {
+        let near = |next: &Frame| next.plain.start().saturating_sub(offset) < AHEAD;
         let missing =
             |next: &Frame| next.sort != Sort::Zero && !self.index.cache().has(self.key(next.plain.start()));
-        let behind = self.index.frames_from(self.number, offset).take(AHEAD).map_while(Result::ok);
+        let behind = self.index.frames_from(self.number, offset).map_while(Result::ok).take_while(near);
         for next in behind.filter(missing) {
             let this = self.this.clone();
             let task = move || this.upgrade().map_or(Ok(()), |this| this.frame(&next).map(drop));

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub const GRID: u64 = 64 << 10;
+/// Plain bytes of a block in stored and zero frames (FORMAT 3.2).
+pub const BLOCK: u64 = 128 << 10;
 pub const ID: [u8; 16] = [7; 16];
 /// Plain bytes of the two stored files.
 pub const MBR: u64 = 1024;

@@ -1,6 +1,6 @@
 //! An index with right digests and records that somebody made to harm.
 
-use crate::build::{GRID, Page, Record, extent, frame, index, manifest};
+use crate::build::{BLOCK, GRID, Page, Record, extent, frame, index, manifest};
 use block::{ErrorKind, ReadAt, Result};
 use image::{Index, Manifest, encode_stored, encode_zero, value};
 use proptest::prelude::*;
@@ -167,7 +167,7 @@ proptest! {
         let (mut pages, mut end) = (vec![frames(vec![])], (0, 0));
         for ((start, from, len, kept, sort, flags), cut) in records.into_iter().zip(cuts) {
             let len = [GRID, 2 * GRID, 1024, 1, 0][len];
-            let kept = [14 + 3 * len.div_ceil(GRID) + len, 14 + 4 * len.div_ceil(GRID), len, 7, 0][kept];
+            let kept = [14 + 3 * len.div_ceil(BLOCK) + len, 14 + 4 * len.div_ceil(BLOCK), len, 7, 0][kept];
             let start = if start == 4 { 3 * GRID } else { end.0 };
             let from = if from == 4 { 100 } else { end.1 };
             end = (start + len, from + kept);
