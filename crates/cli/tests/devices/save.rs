@@ -152,9 +152,9 @@ fn words_that_name_nothing_are_refused() {
 fn a_destination_that_fills_up_ends_cleanly() {
     let lab = Lab::new();
     let Some(small) = lab.ext4("small.img", 24 * MIB) else { return };
-    // The estimate takes 64 samples, evenly spread, at the beginning of each MiB here: it sees only zeroes.
+    // The estimate takes 128 samples, evenly spread, each half MiB here one from its beginning on: only zeroes.
     let mut bytes = testkit::pattern(64 << 20);
-    bytes.chunks_mut(1 << 20).for_each(|mib| mib[..128 << 10].fill(0));
+    bytes.chunks_mut(512 << 10).for_each(|half| half[..128 << 10].fill(0));
     std::fs::write(lab.path("tricky.img"), bytes).unwrap();
     for format in ["zst", "raw"] {
         let mounted = Mounted::at(&lab, format, small.word(), "noatime");
