@@ -77,7 +77,7 @@ fn manifest(files: &[Value], bad: u64) -> Manifest {
     let json = json!({
         "format": 1, "requires": [], "backup_id": "00112233445566778899aabbccddeeff", "name": "pc-sda",
         "program": "selfsame 0.1.0", "started": "2026-11-24T01:00:00Z", "finished": "2026-11-24T02:00:00Z",
-        "note": null, "grid": 131_072,
+        "note": null, "grid": 65_536,
         "disk": {"size": DISK * 512, "sector_size": 512, "physical_sector_size": 512, "source": "/dev/sda",
                  "kind": "disk", "transport": "ata", "model": "X\n    rm -rf /", "serial": "1", "wwn": "",
                  "id": "0123456789"},
