@@ -33,7 +33,8 @@ fn begin() -> Option<SyncSender<Task>> {
         let queue = Arc::clone(&queue);
         thread::Builder::new().name("ahead".to_owned()).spawn(move || work(&queue))
     });
-    started.filter_map(std::io::Result::ok).count().gt(&0).then_some(tasks)
+    let started = started.filter(std::io::Result::is_ok).count();
+    (started > 0).then_some(tasks)
 }
 
 fn work(queue: &Mutex<Receiver<Task>>) {

@@ -88,11 +88,9 @@ impl FinishedSums {
 
     /// More files are.
     pub(crate) fn append(&mut self, later: Self) -> Result<()> {
-        if later.last.is_some() || !later.done.is_empty() {
-            self.settle()?;
-        }
+        self.settle()?;
         self.done.extend(later.done);
-        self.last = self.last.take().or(later.last);
+        self.last = later.last;
         Ok(())
     }
 

@@ -54,7 +54,7 @@ fn prove(frame: &Frame, length: u64, pieces: &[&[u8]]) -> Result<()> {
 }
 
 /// Decodes one frame that is not zero into all of `plain` and proves it. `length`: plain bytes of the file.
-pub(crate) fn decode(
+fn decode(
     frame: &Frame,
     encoding: Encoding,
     length: u64,
