@@ -4,5 +4,6 @@ pub mod args;
 pub mod cmd;
 pub mod confirm;
 pub mod exit;
+pub mod monitor;
 pub mod signals;
 pub mod ui;

@@ -5,6 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selfsame::args::{Cli, Verb};
 use selfsame::cmd::{self, Tools};
 use selfsame::exit::Exit;
+use selfsame::monitor::{self, Client, sandbox};
 use selfsame::signals::Signals;
 use selfsame::ui;
 use std::process::ExitCode;
@@ -12,7 +13,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.verb.json();
-    run(&cli.verb).unwrap_or_else(|error| ui::failed(&error, json)).into()
+    let failed = |error| ui::failed(&error, json) as u8;
+    many_files();
+    let code = match &cli.verb {
+        // Reads nothing, and writes where it is told to.
+        Verb::Man(args) => cmd::man::run(args).map_or_else(failed, |exit| exit as u8),
+        verb if monitor::is_job() => job(verb).map_or_else(failed, |exit| exit as u8),
+        verb => monitor::run(verb).unwrap_or_else(failed),
+    };
+    code.into()
 }
 
 /// A backup on FAT32 may be thousands of files, which are read together: as many descriptors as are permitted.
@@ -22,12 +31,15 @@ fn many_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-fn run(verb: &Verb) -> block::Result<Exit> {
-    many_files();
-    let tools = Tools::host(Signals::install()?);
+/// The process that works. From the sandbox on it has nothing but what the monitor hands it.
+fn job(verb: &Verb) -> block::Result<Exit> {
+    let tools = Tools { monitor: Client::on_stdin()?, signals: Signals::install()? };
+    for missing in sandbox::enter()? {
+        ui::say(&format!("note: {missing}"));
+    }
     match verb {
         Verb::Disks(args) => cmd::disks::run(args, &tools),
-        Verb::Backups(args) => cmd::backups::run(args),
+        Verb::Backups(args) => cmd::backups::run(args, &tools),
         Verb::Show(args) => cmd::show::run(args, &tools),
         Verb::Save(args) => cmd::save::run(args, &tools),
         Verb::Verify(args) => cmd::verify::run(args, &tools),

@@ -70,6 +70,15 @@ fn send(job: &Child, signal: Signal) {
     kill_process(Pid::from_child(job), signal).unwrap();
 }
 
+/// To the monitor and to its job.
+fn both(monitor: &Child, signal: Signal) {
+    let children = format!("/proc/{0}/task/{0}/children", monitor.id());
+    for child in fs::read_to_string(children).unwrap().split_whitespace() {
+        kill_process(Pid::from_raw(child.parse().unwrap()).unwrap(), signal).unwrap();
+    }
+    send(monitor, signal);
+}
+
 /// Waits until so many bytes are in a file or in all files of a folder whose name ends in `.part`.
 fn wait_for_bytes(dir: &Path, bytes: u64) {
     fn held(path: &Path) -> u64 {
@@ -92,9 +101,9 @@ fn wait_for_bytes(dir: &Path, bytes: u64) {
 /// it has most of its work before it when it sees that.
 fn interrupted(job: Child, dir: &Path, signal: Signal) -> String {
     wait_for_bytes(dir, 1 << 20);
-    send(&job, Signal::STOP);
+    both(&job, Signal::STOP);
     send(&job, signal);
-    send(&job, Signal::CONT);
+    both(&job, Signal::CONT);
     let output = job.wait_with_output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
@@ -120,8 +129,9 @@ fn a_save_that_is_interrupted_leaves_only_a_part() {
         let next = lab.run(&SAVE);
         assert_eq!(next.status.code(), Some(0), "{}", text(&next.stderr));
         let said = text(&next.stderr);
-        let name = Path::new(part).file_name().unwrap().to_str().unwrap();
-        assert!(said.contains(&format!("an unfinished backup of this disk is in dest/{name}")), "{said}");
+        let part = Path::new(part).canonicalize().unwrap();
+        let note = format!("an unfinished backup of this disk is in {}", part.display());
+        assert!(said.contains(&note), "{said}");
     }
 }
 

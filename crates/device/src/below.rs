@@ -3,12 +3,13 @@
 use crate::topology::{Layers, Topology, Walk};
 use crate::{Attached, Machine, Mount};
 use block::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 /// What lies below a path.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Below {
     /// Every whole device on the way down: disks, and the loop devices and volumes over them. None for
     /// memory and the network.

@@ -1,9 +1,10 @@
 //! Who uses a disk or a partition.
 
 use crate::Mount;
+use serde::{Deserialize, Serialize};
 
 /// Everything that makes writing to a disk or a partition dangerous. Empty: nobody uses it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Filesystems on it that are mounted, in any mount namespace.
     pub mounted: Vec<Mount>,

@@ -36,6 +36,13 @@ impl FileSource {
         let open = |more| rustix::fs::open(path, flags | more, Mode::empty());
 
         let buffered = open(OFlags::empty()).map_err(failed)?;
+        Self::new(path, buffered, open(OFlags::DIRECT).ok())
+    }
+
+    /// Of a file that somebody opened for reading, and again with O_DIRECT where that is possible. Fails as
+    /// [`FileSource::open`] does.
+    pub fn new(path: &Path, buffered: OwnedFd, direct: Option<OwnedFd>) -> Result<Self> {
+        let failed = |error: Errno| Error::io(error.into(), format!("opening {}", path.display()));
         let stat = fstat(&buffered).map_err(failed)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::new(ErrorKind::Usage, format!("{} is no regular file", path.display())));
@@ -46,7 +53,7 @@ impl FileSource {
             return Err(Error::new(ErrorKind::Refused, why));
         }
         let is_same = |other: Stat| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino);
-        let direct = open(OFlags::DIRECT).ok().filter(|fd| fstat(fd).is_ok_and(is_same));
+        let direct = direct.filter(|fd| fstat(fd).is_ok_and(is_same));
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         Ok(Self { path: path.to_owned(), size, buffered, direct })
     }

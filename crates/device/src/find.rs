@@ -4,12 +4,13 @@ use crate::list::no_such_disk;
 use crate::machine::text;
 use crate::{Disk, Identity, Instance, Machine};
 use block::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A disk, or a partition of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The whole disk.
     pub disk: Disk,
@@ -77,6 +78,15 @@ impl Machine {
             Some(place) => Ok(place),
             None => self.marked(&disks, word)?.ok_or_else(|| no_such_disk(word, &disks)),
         }
+    }
+
+    /// The disk or partition that is attached so. Fails with [`ErrorKind::Gone`] if it is not there now.
+    pub fn place_of(&self, instance: Instance) -> Result<Place> {
+        let place = self.place(&self.disks()?, |_, devno| devno == instance.devno);
+        place.filter(|place| place.instance() == instance).ok_or_else(|| {
+            let (major, minor) = instance.devno;
+            Error::new(ErrorKind::Gone, format!("the disk with number {major}:{minor} is gone"))
+        })
     }
 
     /// What a node or a link to one is for.

@@ -1,10 +1,11 @@
 //! Whether a disk may be overwritten. Pure: facts in, refusals out, all of them at once.
 
 use crate::{Attached, DiskId, Instance, Mount, Usage};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What the person said yes to, and what may never be hit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Wanted {
     /// The disk or partition that was shown.
     pub instance: Instance,
@@ -38,7 +39,7 @@ pub struct Facts {
 }
 
 /// Why a disk is not written to. `Display` is a sentence: why, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// Another attachment than the one that was shown.
     NotTheOneShown,

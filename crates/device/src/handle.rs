@@ -71,8 +71,8 @@ impl Handle {
         &self.path
     }
 
-    /// For the calls that only some users of a handle make.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+    /// For the calls that only some users of a handle make, and to be sent to another process.
+    pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 

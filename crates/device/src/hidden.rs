@@ -6,10 +6,11 @@ use crate::machine::{names, text};
 use crate::sys::sg;
 use crate::{Disk, Machine, ata};
 use block::{ReadAt, Result};
+use serde::{Deserialize, Serialize};
 use std::fs;
 
 /// What a drive hides. Whole sentences.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hidden {
     /// One for each thing that it hides.
     pub known: Vec<String>,

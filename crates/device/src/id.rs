@@ -47,7 +47,7 @@ pub struct Instance {
 }
 
 /// A whole disk as it is attached now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
     /// Which disk.
     pub identity: Identity,

@@ -28,6 +28,7 @@ mod sys;
 mod target;
 mod topology;
 mod usage;
+mod wire;
 
 pub use below::Below;
 pub use facts::Usage;
@@ -44,5 +45,5 @@ pub use mounts::Mount;
 pub use source::{DeviceSource, Opened, SourceOptions};
 #[doc(hidden)]
 pub use sys::add_partition;
-pub use sys::huge_pages;
+pub use sys::{UNPRIVILEGED, huge_pages};
 pub use target::Target;

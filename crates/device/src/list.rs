@@ -3,10 +3,11 @@
 use crate::machine::{devno, names, number, text};
 use crate::{Attached, Identity, Instance, Machine};
 use block::{ByteRange, Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// What sort of whole block device it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DiskKind {
     /// Hardware.
     Disk,
@@ -17,7 +18,7 @@ pub enum DiskKind {
 }
 
 /// A whole block device that holds bytes now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// As the kernel calls it, with `/` where sysfs writes `!`: `sda`.
     pub name: String,
@@ -49,7 +50,7 @@ pub struct Disk {
 }
 
 /// A partition that the kernel shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     /// As the kernel counts: 1 to 4, logical ones from 5.
     pub number: u32,
@@ -60,6 +61,7 @@ pub struct Partition {
     /// Major and minor number.
     pub devno: (u32, u32),
     /// Its bytes on the disk.
+    #[serde(with = "crate::wire::range")]
     pub range: ByteRange,
 }
 

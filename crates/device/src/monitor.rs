@@ -3,14 +3,27 @@
 use crate::hidden::not_known;
 use crate::machine::number;
 use crate::{
-    Attached, DeviceSource, Disk, Facts, Handle, Hidden, Identity, Instance, Machine, Opened, Refusal,
-    SourceOptions, Target, Usage, Wanted, disk_id,
+    Attached, Below, DeviceSource, Disk, Facts, Handle, Hidden, Identity, Instance, Machine, Opened, Place,
+    Refusal, SourceOptions, Target, Usage, Wanted, disk_id,
 };
-use block::{Error, ErrorKind, Result, Source};
+use block::{Error, ErrorKind, Result};
 use std::fs;
+use std::path::Path;
 
-/// Opens devices by who they are, never by a path alone.
+/// Knows the disks of this machine, and opens them by who they are, never by a path alone.
 pub trait Monitor: Send + Sync {
+    /// All disks, as [`Machine::disks`].
+    fn disks(&self) -> Result<Vec<Disk>>;
+
+    /// What a word names, as [`Machine::find`].
+    fn find(&self, word: &str) -> Result<Place>;
+
+    /// Who uses a disk or partition, as [`Machine::usage_of`].
+    fn usage_of(&self, devno: (u32, u32)) -> Result<Usage>;
+
+    /// The disks below a path, as [`Machine::below`].
+    fn below(&self, path: &Path) -> Result<Below>;
+
     /// Opens the device that was shown for reading. Fails as [`DeviceSource::open`] does, and with
     /// [`ErrorKind::Refused`] if its content may change meanwhile and it shall be exclusive but not live.
     fn open_source(&self, shown: Instance, how: SourceOptions) -> Result<Opened>;
@@ -18,13 +31,16 @@ pub trait Monitor: Send + Sync {
     /// Finds a disk that came back under whatever name, and holds it for reading. Fails with
     /// [`ErrorKind::Gone`] if it is not there (yet), and with [`ErrorKind::Refused`] if two disks answer
     /// to this identity, or if it is in use.
-    fn reopen(&self, same: &Identity) -> Result<Source>;
+    fn reopen(&self, same: &Identity) -> Result<Opened>;
 
     /// What the drive of the whole disk that was shown hides. Where that cannot be asked it says so.
     fn hidden(&self, shown: Instance) -> Hidden;
 
     /// Claims a target; or all reasons not to. Fails as [`Target::claim`] does.
     fn claim(&self, want: &Wanted) -> Result<std::result::Result<Target, Vec<Refusal>>>;
+
+    /// Has the kernel read the partition table of a claimed target again; the error says why it did not.
+    fn reread_table(&self, target: &Target) -> std::result::Result<(), String>;
 }
 
 /// The monitor of a process that keeps its privileges itself.
@@ -35,6 +51,22 @@ pub struct InProcess {
 }
 
 impl Monitor for InProcess {
+    fn disks(&self) -> Result<Vec<Disk>> {
+        self.machine.disks()
+    }
+
+    fn find(&self, word: &str) -> Result<Place> {
+        self.machine.find(word)
+    }
+
+    fn usage_of(&self, devno: (u32, u32)) -> Result<Usage> {
+        self.machine.usage_of(devno)
+    }
+
+    fn below(&self, path: &Path) -> Result<Below> {
+        self.machine.below(path)
+    }
+
     fn open_source(&self, shown: Instance, how: SourceOptions) -> Result<Opened> {
         let name = name_of(&self.machine, shown.devno)?;
         let rotational = is_rotational(&self.machine, &name);
@@ -63,9 +95,9 @@ impl Monitor for InProcess {
         Ok(Opened { live: !why.is_empty(), ..opened })
     }
 
-    fn reopen(&self, same: &Identity) -> Result<Source> {
+    fn reopen(&self, same: &Identity) -> Result<Opened> {
         let instance = only_one(same, &attached(&self.machine)?)?;
-        Ok(self.open_source(instance, SourceOptions { live: false, exclusive: true })?.source)
+        self.open_source(instance, SourceOptions { live: false, exclusive: true })
     }
 
     fn hidden(&self, shown: Instance) -> Hidden {
@@ -82,6 +114,10 @@ impl Monitor for InProcess {
     fn claim(&self, want: &Wanted) -> Result<std::result::Result<Target, Vec<Refusal>>> {
         let name = name_of(&self.machine, want.instance.devno)?;
         Target::claim(&self.machine.node(&name), want, |handle| facts(&self.machine, handle))
+    }
+
+    fn reread_table(&self, target: &Target) -> std::result::Result<(), String> {
+        target.reread_table()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Machine;
 use crate::machine::{devno, names};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -9,11 +10,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// One mounted filesystem.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Of the filesystem; anonymous (`0:N`) for btrfs, overlay and those in memory.
     pub devno: (u32, u32),
     /// Where.
+    #[serde(with = "crate::wire::path")]
     pub dir: PathBuf,
     /// Type, as the kernel says it.
     pub fs: String,

@@ -2,13 +2,15 @@
 
 use crate::Instance;
 use crate::handle::{Handle, open};
-use block::{Error, ErrorKind, ReadAt, Result, Source};
+use block::{Error, ErrorKind, ReadAt, Result};
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
 /// How a device is opened for reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceOptions {
     /// Also if it is in use, where the copy may be torn. Means something with `exclusive` only.
     pub live: bool,
@@ -19,7 +21,7 @@ pub struct SourceOptions {
 /// A device that was opened for reading.
 pub struct Opened {
     /// Its bytes.
-    pub source: Source,
+    pub source: Arc<DeviceSource>,
     /// It is in use, so that its content may change while it is read.
     pub live: bool,
 }
@@ -45,6 +47,21 @@ impl DeviceSource {
         let handle = Handle::new(opened.map_err(|error| refused(error, path))?, path)?;
         handle.must_be(shown)?;
         Ok(Opened { source: Arc::new(Self { handle, rotational }), live })
+    }
+
+    /// A device that another process opened, by the descriptor that came from it.
+    pub fn received(fd: OwnedFd, path: &Path, rotational: bool) -> Result<Self> {
+        Ok(Self { handle: Handle::new(fd, path)?, rotational })
+    }
+
+    /// What was opened.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// It has a moving head.
+    pub fn is_rotational(&self) -> bool {
+        self.rotational
     }
 }
 

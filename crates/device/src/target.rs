@@ -72,6 +72,12 @@ impl Target {
         Ok(Ok(Self { handle, edges: Mutex::default(), lost: OnceLock::new() }))
     }
 
+    /// A target that another process claimed, by the descriptor that came from it: alone and locked as long
+    /// as either process holds it. Nothing is opened here, and nothing judged.
+    pub fn received(fd: OwnedFd, path: &Path) -> Result<Self> {
+        Ok(Self { handle: Handle::new(fd, path)?, edges: Mutex::default(), lost: OnceLock::new() })
+    }
+
     /// What was claimed.
     pub fn handle(&self) -> &Handle {
         &self.handle

@@ -1,8 +1,9 @@
 //! The backups of a folder.
 
-use block::{Error, Result};
-use image::Manifest;
-use std::path::{Path, PathBuf};
+use block::{Error, Folder, Result};
+use image::{Manifest, Store};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How far a backup is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,36 +30,30 @@ pub struct Listed {
 }
 
 /// The backups directly in `dir`, oldest first; or `dir` itself if it is one.
-pub fn backups(dir: &Path) -> Result<Vec<Listed>> {
-    if dir.join(image::MANIFEST).is_file() {
-        return Ok(vec![listed(dir.to_owned())]);
+pub fn backups(dir: &Arc<dyn Folder>) -> Result<Vec<Listed>> {
+    let failed = |error| Error::io(error, format!("reading {}", dir.path().display()));
+    let entries = dir.list().map_err(failed)?;
+    if let Some(backup) = listed(dir) {
+        return Ok(vec![backup]);
     }
-    let failed = |error| Error::io(error, format!("reading {}", dir.display()));
-    let mut found = vec![];
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let folder = entry.map_err(failed)?.path();
-        if folder.join(image::MANIFEST).is_file() {
-            found.push(listed(folder));
-        }
-    }
+    let folders = entries.iter().filter(|entry| entry.size.is_none());
+    let mut found: Vec<Listed> = folders.filter_map(|entry| listed(&dir.folder(&entry.name).ok()?)).collect();
     let started = |listed: &Listed| listed.manifest.as_ref().map(|manifest| manifest.started.clone());
     found.sort_by_key(|listed| (started(listed), listed.folder.clone()));
     Ok(found)
 }
 
-fn listed(folder: PathBuf) -> Listed {
-    let stored = std::fs::read_dir(&folder)
-        .map(|entries| {
-            let sizes = entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len());
-            sizes.fold(0, u64::saturating_add) // sparse files can claim anything
-        })
-        .unwrap_or(0);
-    let (state, manifest) = match image::peek(&folder) {
+/// `None`: there is no backup in this folder.
+fn listed(folder: &Arc<dyn Folder>) -> Option<Listed> {
+    let entries = folder.list().ok()?;
+    entries.iter().find(|entry| entry.name == image::MANIFEST && entry.size.is_some())?;
+    // Sparse files can claim anything.
+    let stored = entries.iter().filter_map(|entry| entry.size).fold(0, u64::saturating_add);
+    let store = Store::of(Arc::clone(folder));
+    let (state, manifest) = match store.peek() {
         Err(error) => (State::Damaged(error.to_string()), None),
-        Ok(manifest) if manifest.finished.is_none() || image::is_part(&folder) => {
-            (State::Unfinished, Some(manifest))
-        }
+        Ok(manifest) if manifest.finished.is_none() || store.is_part() => (State::Unfinished, Some(manifest)),
         Ok(manifest) => (State::Whole, Some(manifest)),
     };
-    Listed { folder, state, manifest, stored }
+    Some(Listed { folder: folder.path().to_owned(), state, manifest, stored })
 }

@@ -79,7 +79,7 @@ impl Context {
     /// For a job with frames on this grid, on as many workers as the machine has cores. `listener` gets
     /// the events, from any thread.
     pub fn new(grid: u64, listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, |n| n.get());
+        let cores = block::cores();
         let grid = usize::try_from(grid).unwrap_or(BUFFER);
         let workers = cores.min(MEMORY / grid / 2).max(1);
         let mut buffer = BUFFER.max(grid);

@@ -26,7 +26,7 @@ pub use context::{Context, Event, OnError, Side};
 pub use copy::{Report, copy, copy_steps};
 pub use digest::Algorithm;
 pub use estimate::Estimate;
-pub use open::{Kind, OpenOptions, Opener, Subject};
+pub use open::{Kind, OpenOptions, Opener, Subject, folder};
 pub use plan::{Placed, Plan, Step};
 pub use restore::{
     Destination, RestoreOptions, RestorePlan, Restored, plan_restore, propose_target, restore,

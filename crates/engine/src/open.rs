@@ -1,8 +1,9 @@
 //! What a word on the command line names: a device, a backup, an image file.
 
-use block::{Error, ErrorKind, Result, SectorSize, Source};
-use device::{FileSource, Machine, Monitor, Place, SourceOptions};
-use image::Backup;
+use block::{Error, ErrorKind, Files, Folder, Found, How, Result, SectorSize, Source};
+use device::{FileSource, Monitor, Place, SourceOptions};
+use image::{Backup, Store};
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub struct Subject {
     pub word: String,
     /// How it is called: `sda`, `old.img`, the folder's name.
     pub name: String,
-    /// Where it is.
+    /// Where it is: the node of a device; of a file or folder without symbolic links.
     pub path: PathBuf,
     /// What it is.
     pub kind: Kind,
@@ -70,10 +71,10 @@ pub struct OpenOptions {
 
 /// Finds and opens what words name.
 pub struct Opener<'a> {
-    /// Where devices are looked up.
-    pub machine: &'a Machine,
-    /// Who opens them.
+    /// Who knows the devices and opens them.
     pub monitor: &'a dyn Monitor,
+    /// Who opens files and folders.
+    pub files: &'a dyn Files,
 }
 
 impl Opener<'_> {
@@ -82,21 +83,27 @@ impl Opener<'_> {
     pub fn open(&self, path: &Path, options: OpenOptions) -> Result<Subject> {
         // No device's name is other than UTF-8; a file's may be.
         let word = &*path.to_string_lossy();
-        let device = self.machine.find(word);
-        if options.sector.is_some() && (device.is_ok() || path.is_dir()) {
+        let for_files_only = || {
             let words = format!("{word} says itself how large its sectors are: that is for image files only");
-            return Err(Error::new(ErrorKind::Usage, words));
-        }
-        match device {
-            Ok(place) => self.device(word, place, options),
-            Err(no_device) if word.starts_with("/dev/") || !path.exists() => Err(match word.contains('/') {
-                true if !word.starts_with("/dev/") => {
-                    Error::new(ErrorKind::NotFound, format!("no such file, folder or device: {word}"))
-                }
-                _ => no_device,
-            }),
-            Err(_) if path.is_dir() => self.backup(word, path),
-            Err(_) => Ok(Subject { sector: options.sector, ..self.file(word, path)? }),
+            Error::new(ErrorKind::Usage, words)
+        };
+        let no_device = match self.monitor.find(word) {
+            Ok(_) if options.sector.is_some() => return Err(for_files_only()),
+            Ok(place) => return self.device(word, place, options),
+            Err(no_device) if word.starts_with("/dev/") => return Err(no_device),
+            Err(no_device) => no_device,
+        };
+        match self.files.find(path) {
+            Ok(Found::Folder(_)) if options.sector.is_some() => Err(for_files_only()),
+            Ok(Found::Folder(folder)) => self.backup(word, folder),
+            Ok(Found::File(folder, name)) => {
+                Ok(Subject { sector: options.sector, ..self.file(word, &*folder, &name)? })
+            }
+            Ok(Found::Nothing(..)) | Err(_) if !word.contains('/') => Err(no_device),
+            Ok(Found::Nothing(..)) => {
+                Err(Error::new(ErrorKind::NotFound, format!("no such file, folder or device: {word}")))
+            }
+            Err(error) => Err(Error::io(error, format!("no such file, folder or device: {word}"))),
         }
     }
 
@@ -121,8 +128,9 @@ impl Opener<'_> {
         })
     }
 
-    fn backup(&self, word: &str, path: &Path) -> Result<Subject> {
-        let backup = Arc::new(Backup::open(path)?);
+    fn backup(&self, word: &str, folder: Arc<dyn Folder>) -> Result<Subject> {
+        let path = folder.path().to_owned();
+        let backup = Arc::new(Backup::of(Store::of(folder))?);
         Ok(Subject {
             source: backup.disk()?,
             sector: SectorSize::new(backup.manifest().disk.sector_size),
@@ -131,17 +139,22 @@ impl Opener<'_> {
         })
     }
 
-    fn file(&self, word: &str, path: &Path) -> Result<Subject> {
-        Ok(Self::plain(word, path, Kind::Image, Arc::new(FileSource::open(path)?)))
+    fn file(&self, word: &str, folder: &dyn Folder, name: &OsStr) -> Result<Subject> {
+        let path = folder.path().join(name);
+        let file = folder.open(name, How::Read).map_err(|error| match error.raw_os_error() {
+            Some(ENXIO) => Error::new(ErrorKind::Usage, format!("{word} is no regular file")),
+            _ => Error::io(error, format!("opening {word}")),
+        })?;
+        let source = FileSource::new(&path, file, folder.open(name, How::ReadDirect).ok())?;
+        Ok(Self::plain(word, path, Kind::Image, Arc::new(source)))
     }
 
-    fn plain(word: &str, path: &Path, kind: Kind, source: Source) -> Subject {
-        let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let name = whole.file_name().map_or_else(|| word.into(), |name| name.to_string_lossy().into_owned());
+    fn plain(word: &str, path: PathBuf, kind: Kind, source: Source) -> Subject {
+        let name = path.file_name().map_or_else(|| word.into(), |name| name.to_string_lossy().into_owned());
         Subject {
             word: word.to_owned(),
             name,
-            path: path.to_owned(),
+            path,
             kind,
             source,
             sector: None,
@@ -149,5 +162,17 @@ impl Opener<'_> {
             backup: None,
             live: false,
         }
+    }
+}
+
+/// What a folder answers where no regular file is: [`Folder::open`].
+const ENXIO: i32 = 6;
+
+/// Opens a folder that must be there. `what`: how it is called in the error.
+pub fn folder(files: &dyn Files, path: &Path, what: &str) -> Result<Arc<dyn Folder>> {
+    match files.find(path) {
+        Ok(Found::Folder(folder)) => Ok(folder),
+        Ok(_) => Err(Error::new(ErrorKind::NotFound, format!("no such {what}: {}", path.display()))),
+        Err(error) => Err(Error::io(error, format!("no such {what}: {}", path.display()))),
     }
 }

@@ -11,7 +11,7 @@ use crate::verify::{plan_of, sectors};
 use block::{
     ByteRange, Error, ErrorKind, ExtentKind, FillAbsent, Result, Role, SectorSize, Slice, Source, WriteAt,
 };
-use device::{Facts, Machine, Place, Refusal, Wanted};
+use device::{Facts, Monitor, Place, Refusal, Wanted};
 use image::{Backup, RegionInfo};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -149,11 +149,11 @@ pub fn plan_restore(
         }
     }
     let wanted = match &target {
-        Some((place, held)) => Some(wanted(opener.machine, backup, place, held, need)?),
+        Some((place, held)) => Some(wanted(opener.monitor, backup, place, held, need)?),
         None => None,
     };
     if let (Some((place, _)), Some(wanted)) = (&target, &wanted) {
-        refusals.extend(in_the_way(opener.machine, wanted, place)?);
+        refusals.extend(in_the_way(opener.monitor, wanted, place)?);
     }
     if manifest.totals.is_some_and(|totals| totals.bad > 0) {
         notes.push("some sectors could not be read when it was saved: they become zeroes".to_owned());
@@ -195,18 +195,18 @@ fn look(opener: &Opener<'_>, place: &Place) -> Result<Held> {
     Ok(Held { survey: survey(&subject.source, subject.sector, false)?, subject })
 }
 
-fn wanted(machine: &Machine, backup: &Backup, place: &Place, held: &Held, need: u64) -> Result<Wanted> {
+fn wanted(monitor: &dyn Monitor, backup: &Backup, place: &Place, held: &Held, need: u64) -> Result<Wanted> {
     Ok(Wanted {
         instance: place.instance(),
         id: device::disk_id(&place.identity(), &*held.subject.source)?,
         need,
         sector: backup.manifest().disk.sector_size,
-        never: machine.below(backup.store().path())?.disks,
+        never: monitor.below(backup.store().path())?.disks,
     })
 }
 
 /// What speaks against this target now. It is judged again on the open handle.
-fn in_the_way(machine: &Machine, wanted: &Wanted, place: &Place) -> Result<Vec<String>> {
+fn in_the_way(monitor: &dyn Monitor, wanted: &Wanted, place: &Place) -> Result<Vec<String>> {
     let facts = Facts {
         name: place.name(),
         instance: wanted.instance,
@@ -214,7 +214,7 @@ fn in_the_way(machine: &Machine, wanted: &Wanted, place: &Place) -> Result<Vec<S
         id: wanted.id,
         size: place.size(),
         read_only: place.disk.read_only,
-        usage: machine.usage_of(place.devno)?,
+        usage: monitor.usage_of(place.devno)?,
     };
     // Its size was judged with more words.
     let said = |refusal: &Refusal| matches!(refusal, Refusal::TooSmall { .. } | Refusal::SectorSize { .. });
@@ -337,7 +337,7 @@ pub fn restore(plan: &RestorePlan, target: &dyn WriteAt, ctx: &Context) -> Resul
 }
 
 /// The disks of this machine that a backup may have come from: by serial or WWN, and size.
-pub fn propose_target(backup: &Backup, machine: &Machine) -> Result<Vec<Place>> {
+pub fn propose_target(backup: &Backup, monitor: &dyn Monitor) -> Result<Vec<Place>> {
     let was = &backup.manifest().disk;
     let same = |disk: &device::Disk| {
         let now = &disk.identity;
@@ -346,6 +346,6 @@ pub fn propose_target(backup: &Backup, machine: &Machine) -> Result<Vec<Place>> 
             && (!was.wwn.is_empty() && now.wwn == was.wwn
                 || !was.serial.is_empty() && now.serial == was.serial)
     };
-    let disks = machine.disks()?;
-    disks.iter().filter(|disk| same(disk)).map(|disk| machine.find(&disk.name)).collect()
+    let disks = monitor.disks()?;
+    disks.iter().filter(|disk| same(disk)).map(|disk| monitor.find(&disk.name)).collect()
 }

@@ -6,7 +6,7 @@ use crate::digest::{Algorithm, Hashed, HashedFiles};
 use crate::open::Subject;
 use crate::save_plan::{PlannedFile, SavePlan};
 use crate::verify::{check_stored, sectors, sum_file};
-use block::{Error, ErrorKind, ExtentKind, ReadAt, Result, Role, SectorSize};
+use block::{Error, ErrorKind, ExtentKind, Files, ReadAt, Result, Role, SectorSize};
 use image::{
     Backup, DiskDigests, DiskInfo, DiskKind, FileInfo, Hex, IndexInfo, Manifest, RegionInfo, Sitting, Spec,
     Store, Sums, TableInfo, TableKind, Totals, Writer, Written,
@@ -34,9 +34,9 @@ pub struct Saved {
 }
 
 /// Carries out a plan. On any failure what is there keeps the name `.part`.
-pub fn save(subject: &Subject, plan: SavePlan, ctx: &Context) -> Result<Saved> {
+pub fn save(subject: &Subject, plan: SavePlan, files: &dyn Files, ctx: &Context) -> Result<Saved> {
     let started = Timestamp::now();
-    let store = Store::create(&plan.dest, &plan.folder_name, plan.options.owner)?;
+    let store = Store::create(files, &plan.dest, &plan.folder_name)?;
     let mut manifest = first_manifest(subject, &plan, started);
     store.write_small(image::MANIFEST, &manifest.to_json()?)?;
     let bytes = plan.plan.bytes();

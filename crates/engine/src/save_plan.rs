@@ -6,8 +6,8 @@ use crate::names;
 use crate::open::{Kind, Opener, Subject};
 use crate::plan::Plan;
 use crate::survey::{Survey, survey};
-use block::{Error, ErrorKind, Region, Result, Role};
-use device::{Below, Hidden, Machine};
+use block::{Error, ErrorKind, Files, Found, Region, Result, Role};
+use device::{Below, Hidden, Monitor};
 use image::{Encoding, Hex, Level, Room};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,6 @@ pub struct SaveOptions {
     pub command_line: String,
     /// For the log.
     pub host: String,
-    /// Who shall own the files: user and group.
-    pub owner: Option<(u32, u32)>,
 }
 
 /// A stored file to be.
@@ -115,7 +113,7 @@ pub fn plan_save(
         return Err(Error::new(ErrorKind::Unsupported, words));
     }
     let mut notes = vec![];
-    let room = room_at(subject, opener.machine, dest, &mut notes)?;
+    let room = room_at(subject, opener, dest, &mut notes)?;
     limit_files(&mut options, subject.source.size(), &room, &mut notes)?;
     let survey = survey(&subject.source, subject.sector, false)?;
     if let Some(why) = survey.layout.must_be_whole.as_ref().filter(|_| !options.whole) {
@@ -158,7 +156,7 @@ pub fn plan_save(
         return Err(Error::new(ErrorKind::NoSpace, words));
     }
     Ok(SavePlan {
-        unfinished: unfinished(dest, &disk_id),
+        unfinished: unfinished(opener.files, dest, &disk_id),
         folder_name: format!("{base}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")),
         dest: dest.to_owned(),
         free: room.free,
@@ -177,22 +175,20 @@ pub fn plan_save(
 }
 
 /// The destination: it must not lie on what is saved, nor in memory that ends with the session.
-fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<String>) -> Result<Room> {
-    let parent = match dest.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+fn room_at(subject: &Subject, opener: &Opener<'_>, dest: &Path, notes: &mut Vec<String>) -> Result<Room> {
+    let there = match opener.files.find(dest) {
+        Ok(Found::Folder(folder) | Found::Nothing(folder, _)) => folder,
+        Ok(Found::File(..)) => {
+            return Err(Error::new(ErrorKind::NotFound, format!("no such folder: {}", dest.display())));
+        }
+        Err(error) => return Err(Error::io(error, format!("no such folder: {}", dest.display()))),
     };
-    let there = if dest.exists() { dest } else { parent };
-    if !there.is_dir() {
-        let words = format!("no such folder: {}", there.display());
-        return Err(Error::new(ErrorKind::NotFound, words));
-    }
     if dest.starts_with("/dev") || dest.starts_with("/proc") || dest.starts_with("/sys") {
         let words = format!("{} is no place for a backup: it is in memory", dest.display());
         return Err(Error::new(ErrorKind::Refused, words));
     }
-    let below: Below = machine.below(there)?;
-    if is_below(subject, machine, &below)? {
+    let below: Below = opener.monitor.below(there.path())?;
+    if is_below(subject, opener.monitor, &below)? {
         let name = subject.place.as_ref().map_or(&subject.name, |place| &place.disk.name);
         let words = format!(
             "{} lies on {name} itself, the disk that is to be saved: choose a folder on another disk",
@@ -200,7 +196,7 @@ fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<St
         );
         return Err(Error::new(ErrorKind::Refused, words));
     }
-    let room = image::room(there)?;
+    let room = image::room(&*there)?;
     // ramfs has no size of its own: it takes memory until there is none.
     if below.live_root || room.filesystem == "ramfs" {
         let words = format!(
@@ -216,14 +212,13 @@ fn room_at(subject: &Subject, machine: &Machine, dest: &Path, notes: &mut Vec<St
 }
 
 /// Does the destination lie on what is to be saved: the disk, or a loop device over the image file?
-fn is_below(subject: &Subject, machine: &Machine, below: &Below) -> Result<bool> {
+fn is_below(subject: &Subject, monitor: &dyn Monitor, below: &Below) -> Result<bool> {
     let lies_on = |disk: &device::Disk| below.disks.iter().any(|other| other.instance == disk.instance);
     if let Some(place) = &subject.place {
         return Ok(lies_on(&place.disk));
     }
-    let Ok(file) = subject.path.canonicalize() else { return Ok(false) };
-    let shows_it = |disk: &device::Disk| disk.backing.as_deref().map(Path::new) == Some(&file);
-    Ok(machine.disks()?.iter().any(|disk| shows_it(disk) && lies_on(disk)))
+    let shows_it = |disk: &device::Disk| disk.backing.as_deref().map(Path::new) == Some(&subject.path);
+    Ok(monitor.disks()?.iter().any(|disk| shows_it(disk) && lies_on(disk)))
 }
 
 /// What the destination's filesystem cannot do.
@@ -310,11 +305,12 @@ fn disk_id(subject: &Subject, survey: &Survey) -> Result<String> {
     Ok(device::disk_id(&identity, &*subject.source)?.to_string())
 }
 
-fn unfinished(dest: &Path, disk_id: &str) -> Vec<PathBuf> {
+fn unfinished(files: &dyn Files, dest: &Path, disk_id: &str) -> Vec<PathBuf> {
     let same = |listed: &crate::catalog::Listed| {
         listed.state == crate::catalog::State::Unfinished
             && listed.manifest.as_ref().is_some_and(|manifest| manifest.disk.id == disk_id)
     };
-    let listed = crate::catalog::backups(dest).unwrap_or_default();
+    let Ok(Found::Folder(folder)) = files.find(dest) else { return vec![] };
+    let listed = crate::catalog::backups(&folder).unwrap_or_default();
     listed.into_iter().filter(same).map(|listed| listed.folder).collect()
 }

@@ -5,12 +5,12 @@ use crate::copy::{copy, copy_steps, stored_steps};
 use crate::open::Subject;
 use crate::plan::Plan;
 use crate::sinks::Check;
-use block::{Buffer, ByteRange, Encode, Error, ErrorKind, Result, SectorSize, Sink};
+use block::{Buffer, ByteRange, Encode, Error, ErrorKind, Folder, Result, SectorSize, Sink};
 use image::{Backup, Hex, Manifest, Store, Sums};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::sync::Arc;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +64,10 @@ const TOO_LARGE: &str = "it is larger than 1 GiB, which no file of its kind is";
 /// Most faults that are listed; a lost file has millions.
 const MAX_FAULTS: usize = 1000;
 
-/// Reads every file of the backup at `path` past the page cache and checks every digest. Damage is an
+/// Reads every file of the backup in `folder` past the page cache and checks every digest. Damage is an
 /// answer, not an error; errors are what kept it from looking. `expect`: the seal that it must have.
-pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verified> {
-    let store = Store::open(path)?;
+pub fn verify(folder: &Arc<dyn Folder>, expect: Option<&str>, ctx: &Context) -> Result<Verified> {
+    let store = Store::of(Arc::clone(folder));
     store.must_be_finished()?;
     let mut found = Verified::default();
     let sums_text = store.read_small(Sums::NAME, Sums::MAX).map_err(|error| {
@@ -99,9 +99,9 @@ pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verifi
     ctx.phase("checking", Side::Source, all, UNIT);
 
     let (mut summed, mut stored) = (BTreeMap::new(), BTreeSet::new());
-    match Backup::open(path) {
+    match Backup::of(Store::of(Arc::clone(folder))) {
         Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
-        Err(error) => found.fault(&error_file(path, &error), error.to_string()),
+        Err(error) => found.fault(&error_file(&store, &error), error.to_string()),
         Ok(backup) => {
             let manifest = backup.manifest();
             found.name.clone_from(&manifest.name);
@@ -143,8 +143,8 @@ pub fn verify(path: &Path, expect: Option<&str>, ctx: &Context) -> Result<Verifi
 }
 
 /// An error that does not name the index is about the manifest: it is read first.
-fn error_file(path: &Path, error: &Error) -> String {
-    let index = image::peek(path).ok().map(|manifest| manifest.index.name);
+fn error_file(store: &Store, error: &Error) -> String {
+    let index = store.peek().ok().map(|manifest| manifest.index.name);
     let named = index.filter(|name| error.to_string().contains(name.as_str()));
     named.unwrap_or_else(|| image::MANIFEST.to_owned())
 }

@@ -42,7 +42,9 @@ fn make() -> Made {
         stored: Arc::default(),
         sum_while_writing: false,
     };
-    let mut writer = Writer::create(Store::create(folder.path(), "t", None).unwrap(), spec).unwrap();
+    let mut writer =
+        Writer::create(Store::create(&image::LocalFiles::default(), folder.path(), "t").unwrap(), spec)
+            .unwrap();
     let mut encoder = writer.encoder();
     for offset in (0..LENGTH).step_by(usize::try_from(BUFFER).unwrap()) {
         let range = ByteRange::span(offset, offset + BUFFER);

@@ -28,7 +28,7 @@ impl Ahead {
 fn begin() -> Option<SyncSender<Task>> {
     let (tasks, queue) = sync_channel(WAITING);
     let queue = Arc::new(Mutex::new(queue));
-    let count = thread::available_parallelism().map_or(1, usize::from);
+    let count = block::cores();
     let started = (0..count).map(|_| {
         let queue = Arc::clone(&queue);
         thread::Builder::new().name("ahead".to_owned()).spawn(move || work(&queue))

@@ -234,13 +234,13 @@ pub(crate) fn write_error(errno: Errno, context: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Hex, Store};
+    use crate::{Hex, LocalFiles, Store};
     use proptest::prelude::*;
     use sha2::{Digest, Sha256};
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::create(dir.path(), "x", None).unwrap();
+        let store = Store::create(&LocalFiles::default(), dir.path(), "x").unwrap();
         (dir, store)
     }
 

@@ -64,7 +64,11 @@ impl Backup {
     /// Opens a finished backup. Its manifest must be the one that SHA256SUMS tells of, its index
     /// directory the one that the manifest tells of.
     pub fn open(path: &Path) -> Result<Self> {
-        let store = Store::open(path)?;
+        Self::of(Store::open(path)?)
+    }
+
+    /// The same of a folder that is open already.
+    pub fn of(store: Store) -> Result<Self> {
         store.must_be_finished()?;
         let json = store.read_small(MANIFEST, MAX_MANIFEST)?;
         let manifest = Manifest::parse(&json)?;

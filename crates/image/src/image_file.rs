@@ -1,15 +1,17 @@
 //! A new raw image file: what a backup is restored into when there is no disk for it.
 
 use crate::appender::{PAGE, write_error};
-use crate::folder::{exists, open_folder, rename_new, sync_folder};
-use crate::store::regular_size;
+use crate::folder::{errno, rename_new, sync_folder};
 use crate::stored_file::read_exact;
-use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, WriteAt};
-use rustix::fs::{self, Advice, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, SeekFrom};
+use block::{
+    ByteRange, Error, ErrorKind, Extent, ExtentKind, Files, Folder, Found, How, ReadAt, Result, WriteAt,
+};
+use rustix::fs::{self, Advice, FallocateFlags, FlockOperation, SeekFrom};
 use rustix::io::{self, Errno};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes of zeroes written at a time.
 const ZEROES: usize = 1 << 20;
@@ -21,7 +23,7 @@ pub struct ImageFile {
     file: OwnedFd,
     /// The same file past the page cache, where the filesystem has that.
     direct: Option<OwnedFd>,
-    folder: OwnedFd,
+    folder: Arc<dyn Folder>,
     path: PathBuf,
     part: OsString,
     size: u64,
@@ -33,45 +35,44 @@ impl ImageFile {
     /// Of `size` bytes. Fails with [`ErrorKind::Refused`] under /dev, and without `force` if `path`
     /// or `PATH.part` exists already; with it a regular file there is replaced when this one is published,
     /// and a `PATH.part` that nobody is writing at once.
-    pub fn create(path: &Path, size: u64, force: bool) -> Result<Self> {
+    pub fn create(files: &dyn Files, path: &Path, size: u64, force: bool) -> Result<Self> {
         let refused = |what: &str| Err(Error::new(ErrorKind::Refused, format!("{}: {what}", path.display())));
+        let failed = |errno: Errno| write_error(errno, format!("making {}", path.display()));
         let Some(name) = path.file_name() else {
             return refused("no file name");
         };
+        // Its folder, not the file: a link that has the name is not followed.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let parent = parent
-            .canonicalize()
-            .map_err(|error| Error::io(error, format!("opening the folder of {}", path.display())))?;
-        if parent.starts_with("/dev") {
+        let folder = match files.find(parent).map_err(|error| failed(errno(&error)))? {
+            Found::Folder(folder) => folder,
+            Found::File(..) => return Err(failed(Errno::NOTDIR)),
+            Found::Nothing(..) => return Err(failed(Errno::NOENT)),
+        };
+        if folder.path().starts_with("/dev") {
             return refused("no file is made under /dev");
         }
-        let folder = open_folder(&parent)?;
-        let failed = |errno: Errno| write_error(errno, format!("making {}", path.display()));
-        if exists(&folder, name).map_err(failed)? {
+        if folder.has(name).map_err(|error| failed(errno(&error)))? {
             if !force {
                 return refused("already exists; --force replaces it");
             }
-            let found = fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
-            if fs::FileType::from_raw_mode(found.st_mode) != fs::FileType::RegularFile {
+            if folder.open(name, How::Read).is_err_and(|error| errno(&error) == Errno::NXIO) {
                 return refused("is no regular file");
             }
         }
         let mut part = name.to_owned();
         part.push(".part");
         if force {
-            clear_away(&folder, &part).map_err(|error| error.context(path.display()))?;
+            clear_away(&*folder, &part).map_err(|error| error.context(path.display()))?;
         }
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        #[expect(clippy::disallowed_methods, reason = "a new file: whatever has the name is never opened")]
-        let file = match fs::openat(&folder, &part, flags, Mode::RUSR | Mode::WUSR) {
-            Err(Errno::EXIST) => {
+        let file = match folder.open(&part, How::Make) {
+            Err(error) if errno(&error) == Errno::EXIST => {
                 return refused(".part already exists, of a restore that was cut off; --force replaces it");
             }
-            opened => opened.map_err(failed)?,
+            opened => opened.map_err(|error| failed(errno(&error)))?,
         };
         lock(&file).map_err(failed)?;
-        let direct = open_direct(&folder, &part, &file);
-        let path = parent.join(name);
+        let direct = open_direct(&*folder, &part, &file);
+        let path = folder.path().join(name);
         let image = Self { file, direct, folder, path, part, size, force, published: false };
         fs::ftruncate(&image.file, size).map_err(|errno| image.failed(errno))?;
         Ok(image)
@@ -83,12 +84,13 @@ impl ImageFile {
         fs::fsync(&self.file).map_err(|errno| self.failed(errno))?;
         let name = self.path.file_name().unwrap_or_default();
         if self.force {
-            fs::renameat(&self.folder, &self.part, &self.folder, name).map_err(|errno| self.failed(errno))?;
+            let renamed = self.folder.rename(&self.part, name, true);
+            renamed.map_err(|error| self.failed(errno(&error)))?;
         } else {
-            rename_new(&self.folder, self.part.as_ref(), name.as_ref(), &self.path)?;
+            rename_new(&*self.folder, &self.part, name)?;
         }
         self.published = true;
-        sync_folder(&self.folder, &self.path)
+        sync_folder(&*self.folder)
     }
 
     fn failed(&self, errno: Errno) -> Error {
@@ -138,29 +140,27 @@ impl ImageFile {
 }
 
 /// Opens `part`, which is `file`, again.
-fn open_direct(folder: &OwnedFd, part: &OsStr, file: &OwnedFd) -> Option<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    #[expect(clippy::disallowed_methods, reason = "only if it is the file that was just made")]
-    let direct = fs::openat(folder, part, flags, Mode::empty()).ok()?;
+fn open_direct(folder: &dyn Folder, part: &OsStr, file: &OwnedFd) -> Option<OwnedFd> {
+    let direct = folder.open(part, How::WriteDirect).ok()?;
     let (this, other) = (fs::fstat(file).ok()?, fs::fstat(&direct).ok()?);
     ((this.st_dev, this.st_ino) == (other.st_dev, other.st_ino)).then_some(direct)
 }
 
 /// Removes the `.part` of a restore that was cut off.
-fn clear_away(folder: &OwnedFd, part: &OsStr) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    #[expect(clippy::disallowed_methods, reason = "for reading, to ask for its lock")]
-    let file = match fs::openat(folder, part, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        opened => opened.map_err(|errno| write_error(errno, ".part"))?,
-    };
+fn clear_away(folder: &dyn Folder, part: &OsStr) -> Result<()> {
     let refused = |words: &str| Err(Error::new(ErrorKind::Refused, words));
-    if regular_size(&fs::fstat(&file).map_err(|errno| write_error(errno, ".part"))?).is_none() {
-        return refused(".part is no regular file");
-    }
+    // To ask for its lock.
+    let file = match folder.open(part, How::Read) {
+        Err(error) => match errno(&error) {
+            Errno::NOENT => return Ok(()),
+            Errno::NXIO => return refused(".part is no regular file"),
+            errno => return Err(write_error(errno, ".part")),
+        },
+        Ok(file) => file,
+    };
     match lock(&file) {
         Err(Errno::WOULDBLOCK) => refused(".part is being written by another restore"),
-        _ => fs::unlinkat(folder, part, AtFlags::empty()).map_err(|errno| write_error(errno, ".part")),
+        _ => folder.remove(part).map_err(|error| write_error(errno(&error), ".part")),
     }
 }
 
@@ -176,7 +176,7 @@ impl Drop for ImageFile {
     fn drop(&mut self) {
         if !self.published {
             // There is nobody to tell, and what stays is called .part.
-            let _ = fs::unlinkat(&self.folder, &self.part, AtFlags::empty());
+            let _ = self.folder.remove(&self.part);
         }
     }
 }
@@ -249,10 +249,15 @@ impl WriteAt for ImageFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LocalFiles;
     use block::Buf;
     use proptest::prelude::*;
 
     const MIB: u64 = 1 << 20;
+
+    fn create(path: &Path, size: u64, force: bool) -> Result<ImageFile> {
+        ImageFile::create(&LocalFiles::default(), path, size, force)
+    }
 
     fn kind<T>(result: Result<T>) -> ErrorKind {
         result.map(drop).unwrap_err().kind()
@@ -262,9 +267,9 @@ mod tests {
     fn has_its_name_when_it_is_published() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.img");
-        let image = ImageFile::create(&path, 5000, false).unwrap();
+        let image = create(&path, 5000, false).unwrap();
         assert!(!path.exists() && dir.path().join("a.img.part").exists());
-        assert_eq!(kind(ImageFile::create(&path, 1, false)), ErrorKind::Refused);
+        assert_eq!(kind(create(&path, 1, false)), ErrorKind::Refused);
         image.write_at(4090, &[7; 910]).unwrap();
         assert_eq!(kind(image.write_at(4091, &[7; 910])), ErrorKind::OutOfRange);
         image.write_zeroes(ByteRange::span(4095, 4097)).unwrap();
@@ -287,7 +292,7 @@ mod tests {
         ) {
             const SIZE: usize = 80 * PAGE + 77;
             let dir = tempfile::tempdir().unwrap();
-            let image = ImageFile::create(&dir.path().join("a"), SIZE as u64, false).unwrap();
+            let image = create(&dir.path().join("a"), SIZE as u64, false).unwrap();
             let mut model = vec![0; SIZE];
             for (number, (page, odd, pages, cut)) in (1_u8..).zip(writes) {
                 // Aligned, odd by its offset, odd by its length.
@@ -315,7 +320,7 @@ mod tests {
     #[test]
     fn one_that_is_given_up_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        drop(ImageFile::create(&dir.path().join("a"), 5000, false).unwrap());
+        drop(create(&dir.path().join("a"), 5000, false).unwrap());
         assert_eq!(dir.path().read_dir().unwrap().count(), 0);
     }
 
@@ -323,30 +328,30 @@ mod tests {
     fn replaces_only_by_force() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        ImageFile::create(&path, 1, false).unwrap().publish().unwrap();
-        assert_eq!(kind(ImageFile::create(&path, 2, false)), ErrorKind::Refused);
-        ImageFile::create(&path, 2, true).unwrap().publish().unwrap();
+        create(&path, 1, false).unwrap().publish().unwrap();
+        assert_eq!(kind(create(&path, 2, false)), ErrorKind::Refused);
+        create(&path, 2, true).unwrap().publish().unwrap();
         assert_eq!(path.metadata().unwrap().len(), 2);
 
         let part = dir.path().join("a.part");
         std::os::unix::fs::symlink("nowhere", &part).unwrap();
-        assert!(ImageFile::create(&path, 3, true).is_err(), "a link is not followed");
+        assert!(create(&path, 3, true).is_err(), "a link is not followed");
         std::fs::remove_file(&part).unwrap();
-        let other = ImageFile::create(&path, 3, true).unwrap();
-        assert_eq!(kind(ImageFile::create(&path, 3, true)), ErrorKind::Refused, "it is being written");
+        let other = create(&path, 3, true).unwrap();
+        assert_eq!(kind(create(&path, 3, true)), ErrorKind::Refused, "it is being written");
         other.write_at(0, b"old").unwrap();
         let left = dir.path().join("left");
         std::fs::rename(&part, &left).unwrap();
         drop(other);
         std::fs::rename(&left, &part).unwrap();
-        assert_eq!(kind(ImageFile::create(&path, 3, false)), ErrorKind::Refused);
-        ImageFile::create(&path, 3, true).unwrap().publish().unwrap();
+        assert_eq!(kind(create(&path, 3, false)), ErrorKind::Refused);
+        create(&path, 3, true).unwrap().publish().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), [0; 3], "nothing of the old one is left");
 
-        let late = ImageFile::create(&dir.path().join("b"), 1, false).unwrap();
+        let late = create(&dir.path().join("b"), 1, false).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("b")).unwrap();
         assert_eq!(kind(late.publish()), ErrorKind::Refused);
-        assert_eq!(kind(ImageFile::create(&dir.path().join("b"), 1, true)), ErrorKind::Refused);
+        assert_eq!(kind(create(&dir.path().join("b"), 1, true)), ErrorKind::Refused);
         assert!(!dir.path().join("b.part").exists());
     }
 
@@ -355,16 +360,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev", dir.path().join("dev")).unwrap();
         for path in [Path::new("/dev/sdzz"), Path::new("/dev/shm/x"), &dir.path().join("dev/sdzz")] {
-            assert_eq!(kind(ImageFile::create(path, 1, true)), ErrorKind::Refused, "{}", path.display());
+            assert_eq!(kind(create(path, 1, true)), ErrorKind::Refused, "{}", path.display());
         }
-        assert_eq!(kind(ImageFile::create(&dir.path().join("no/x"), 1, false)), ErrorKind::NotFound);
-        assert_eq!(kind(ImageFile::create(Path::new("/"), 1, false)), ErrorKind::Refused);
+        assert_eq!(kind(create(&dir.path().join("no/x"), 1, false)), ErrorKind::NotFound);
+        assert_eq!(kind(create(Path::new("/"), 1, false)), ErrorKind::Refused);
     }
 
     #[test]
     fn holes_are_told() {
         let dir = tempfile::tempdir().unwrap();
-        let image = ImageFile::create(&dir.path().join("a"), 8 * MIB + 5, false).unwrap();
+        let image = create(&dir.path().join("a"), 8 * MIB + 5, false).unwrap();
         image.write_at(2 * MIB, &vec![1; 4 << 20]).unwrap();
         image.write_zeroes(ByteRange::span(3 * MIB, 4 * MIB)).unwrap();
         let mut found = Vec::new();
@@ -390,7 +395,7 @@ mod tests {
     #[test]
     fn written_zeroes_are_as_good() {
         let dir = tempfile::tempdir().unwrap();
-        let image = ImageFile::create(&dir.path().join("a"), 4 * MIB, false).unwrap();
+        let image = create(&dir.path().join("a"), 4 * MIB, false).unwrap();
         image.write_at(0, &vec![1; 4 << 20]).unwrap();
         image.put_zeroes(ByteRange::span(5, 2 * MIB + 7)).unwrap();
         let mut back = vec![0; 4 << 20];

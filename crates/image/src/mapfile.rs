@@ -151,7 +151,7 @@ mod tests {
         }
         let lost = map(&[(0, 1024, Bad), (5120, 7168, Absent), (9728, 10240, Bad)]);
         let dir = tempfile::tempdir().unwrap();
-        let store = crate::Store::create(dir.path(), "x", None).unwrap();
+        let store = crate::Store::create(&crate::LocalFiles::default(), dir.path(), "x").unwrap();
         store.write_small("x.map", write(&lost, 10240, "save").as_bytes()).unwrap();
         let sectors = |status: &str| {
             let mut command = Command::new("ddrescuelog");

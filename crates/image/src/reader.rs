@@ -363,7 +363,7 @@ impl ReadAt for StoredFile {
     }
 
     fn concurrency(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from).max(2)
+        block::cores().max(2)
     }
 
     fn granule(&self) -> u64 {

@@ -1,8 +1,7 @@
 //! What the filesystem of a folder can take, asked before the first byte is written.
 
-use block::{Error, Result};
-use rustix::fs::{StatFs, statfs};
-use std::path::Path;
+use block::{Error, Folder, Result};
+use rustix::fs::{StatFs, fstatfs};
 
 /// What a filesystem can take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +72,11 @@ const KINDS: &[Kind] = &[
     Kind::ordinary(OVERLAY, "overlay"),
 ];
 
-/// Of the filesystem that `path`, which exists, lies on.
-pub fn room(path: &Path) -> Result<Room> {
-    let found = statfs(path)
-        .map_err(|errno| Error::io(errno.into(), format!("asking the filesystem of {}", path.display())))?;
+/// Of the filesystem that a folder lies on.
+pub fn room(folder: &dyn Folder) -> Result<Room> {
+    let found = fstatfs(folder.fd()).map_err(|errno| {
+        Error::io(errno.into(), format!("asking the filesystem of {}", folder.path().display()))
+    })?;
     let memory = rustix::system::sysinfo();
     let ram = (memory.totalram as u64).saturating_mul(memory.mem_unit.into());
     Ok(room_of(&found, ram))
@@ -102,6 +102,11 @@ fn room_of(found: &StatFs, ram: u64) -> Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::statfs;
+
+    fn room_at(path: &str) -> Result<Room> {
+        room(&crate::LocalFiles::default().folder(path.as_ref()).unwrap())
+    }
 
     fn of(magic: u32) -> Room {
         let mut found = statfs("/").unwrap();
@@ -126,9 +131,7 @@ mod tests {
         let mut disk = statfs("/").unwrap();
         (disk.f_type, disk.f_bsize, disk.f_blocks) = (OVERLAY.into(), 4096, 1001);
         assert!(!room_of(&disk, 4096 * 1000).memory);
-        assert!(!room(Path::new("/proc")).unwrap().memory);
-        let error = room(Path::new("/no/such/folder")).unwrap_err();
-        assert_eq!(error.kind(), block::ErrorKind::NotFound);
+        assert!(!room_at("/proc").unwrap().memory);
     }
 
     /// `df` and `stat -f` are not ours.
@@ -137,7 +140,7 @@ mod tests {
         let output = std::process::Command::new("df").args(["--output=avail", "-B1", "/"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let avail: u64 = text.lines().nth(1).unwrap().trim().parse().unwrap();
-        let free = room(Path::new("/")).unwrap().free;
+        let free = room_at("/").unwrap().free;
         assert!(free.abs_diff(avail) < 1 << 30, "{free} {avail}");
     }
 }

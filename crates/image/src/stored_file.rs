@@ -134,7 +134,7 @@ mod tests {
 
     fn folder() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::create(dir.path(), "x", None).unwrap();
+        let store = Store::create(&crate::LocalFiles::default(), dir.path(), "x").unwrap();
         store.write_small("f", &content()).unwrap();
         (dir, store)
     }

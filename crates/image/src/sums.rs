@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn sha256sum_accepts_it() {
         let dir = tempfile::tempdir().unwrap();
-        let store = crate::Store::create(dir.path(), "x", None).unwrap();
+        let store = crate::Store::create(&crate::LocalFiles::default(), dir.path(), "x").unwrap();
         for name in sums().names() {
             store.write_small(name, name.as_bytes()).unwrap();
         }

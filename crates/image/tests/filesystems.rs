@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use block::{ByteRange, ErrorKind, ReadAt, WriteAt};
-use image::{ImageFile, Store, room};
+use image::{ImageFile, LocalFiles, Store, room};
 use std::path::Path;
 use std::process::Command;
 
@@ -24,7 +24,7 @@ impl Mount {
         let skip = |needs: &str| println!("SKIPPED: {test}: needs {needs}");
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("fs.img");
-        let file = ImageFile::create(&image, size, false).unwrap();
+        let file = ImageFile::create(&LocalFiles::default(), &image, size, false).unwrap();
         file.publish().unwrap();
         let point = dir.path().join("mnt");
         std::fs::create_dir(&point).unwrap();
@@ -67,7 +67,7 @@ impl Drop for Mount {
 
 /// Everything that a save, a verify and a restore ask of a filesystem.
 fn serves(parent: &Path) {
-    let store = Store::create(parent, "sda", Some((1000, 1000))).unwrap();
+    let store = Store::create(&LocalFiles { owner: Some((1000, 1000)) }, parent, "sda").unwrap();
     let content: Vec<u8> = (0..3_000_001_u32).map(|at| (at % 249) as u8).collect();
     let mut file = store.append("a.zst", 1 << 20).unwrap();
     file.append(&content).unwrap();
@@ -89,12 +89,12 @@ fn serves(parent: &Path) {
     store.replace_small("manifest.json", b"other").unwrap();
     let folder = store.publish().unwrap();
     assert_eq!(Store::open(&folder).unwrap().read_small("manifest.json", 99).unwrap(), b"other");
-    assert!(Store::create(parent, "sda", None).unwrap().path().ends_with("sda-2.part"));
+    assert!(Store::create(&LocalFiles::default(), parent, "sda").unwrap().path().ends_with("sda-2.part"));
     std::fs::create_dir(parent.join("sda-2")).unwrap();
     let taken = Store::open(&parent.join("sda-2.part")).unwrap();
     assert_eq!(taken.publish().unwrap_err().kind(), ErrorKind::Refused);
 
-    let image = ImageFile::create(&parent.join("disk.img"), 2 << 20, false).unwrap();
+    let image = ImageFile::create(&LocalFiles::default(), &parent.join("disk.img"), 2 << 20, false).unwrap();
     image.write_at(0, &vec![1; 2 << 20]).unwrap();
     image.write_zeroes(ByteRange::span(1000, 1 << 20)).unwrap();
     image.sync().unwrap();
@@ -106,7 +106,7 @@ fn serves(parent: &Path) {
 
 /// Until the filesystem is full: an error that names the file, nothing worse.
 fn fills(parent: &Path) {
-    let store = Store::create(parent, "full", None).unwrap();
+    let store = Store::create(&LocalFiles::default(), parent, "full").unwrap();
     let mut file = store.append("big", 1 << 20).unwrap();
     let error = loop {
         if let Err(error) = file.append(&[7; 1 << 20]) {
@@ -128,10 +128,11 @@ fn on(test: &str, mkfs: &str, kind: &str, megabytes: u64) -> Option<Mount> {
 #[test]
 fn vfat() {
     let Some(mount) = on("vfat", "mkfs.vfat", "vfat", 64) else { return };
-    let found = room(&mount.point()).unwrap();
+    let found = room(&LocalFiles::default().folder(&mount.point()).unwrap()).unwrap();
     assert_eq!((found.filesystem.as_str(), found.holes, found.memory), ("vfat", false, false));
     assert_eq!(found.max_file, Some((4 << 30) - 1));
-    let error = ImageFile::create(&mount.point().join("x"), 4 << 30, false).unwrap_err();
+    let error =
+        ImageFile::create(&LocalFiles::default(), &mount.point().join("x"), 4 << 30, false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
     assert!(!mount.point().join("x.part").exists());
 }
@@ -139,34 +140,34 @@ fn vfat() {
 #[test]
 fn exfat() {
     let Some(mount) = on("exfat", "mkfs.exfat", "exfat", 64) else { return };
-    let found = room(&mount.point()).unwrap();
+    let found = room(&LocalFiles::default().folder(&mount.point()).unwrap()).unwrap();
     assert_eq!((found.filesystem.as_str(), found.holes, found.max_file), ("exfat", false, None));
 }
 
 #[test]
 fn ext4() {
     let Some(mount) = on("ext4", "mkfs.ext4", "ext4", 64) else { return };
-    let found = room(&mount.point()).unwrap();
+    let found = room(&LocalFiles::default().folder(&mount.point()).unwrap()).unwrap();
     assert_eq!((found.filesystem.as_str(), found.holes, found.memory), ("ext", true, false));
 }
 
 #[test]
 fn xfs() {
     let Some(mount) = on("xfs", "mkfs.xfs", "xfs", 320) else { return };
-    assert_eq!(room(&mount.point()).unwrap().filesystem, "xfs");
+    assert_eq!(room(&LocalFiles::default().folder(&mount.point()).unwrap()).unwrap().filesystem, "xfs");
 }
 
 #[test]
 fn btrfs() {
     let Some(mount) = on("btrfs", "mkfs.btrfs", "btrfs", 128) else { return };
-    assert_eq!(room(&mount.point()).unwrap().filesystem, "btrfs");
+    assert_eq!(room(&LocalFiles::default().folder(&mount.point()).unwrap()).unwrap().filesystem, "btrfs");
 }
 
 /// Through FUSE, which knows no RENAME_NOREPLACE.
 #[test]
 fn ntfs() {
     let Some(mount) = on("ntfs", "mkfs.ntfs -q -F -Q", "ntfs-3g", 64) else { return };
-    assert_eq!(room(&mount.point()).unwrap().filesystem, "fuse");
+    assert_eq!(room(&LocalFiles::default().folder(&mount.point()).unwrap()).unwrap().filesystem, "fuse");
 }
 
 #[test]
@@ -177,7 +178,7 @@ fn tmpfs() {
         println!("SKIPPED: tmpfs: needs mount -t tmpfs");
         return;
     }
-    let found = room(dir.path()).unwrap();
+    let found = room(&LocalFiles::default().folder(dir.path()).unwrap()).unwrap();
     let outcome = std::panic::catch_unwind(|| {
         serves(dir.path());
         fills(dir.path());

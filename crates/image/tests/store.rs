@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use block::ErrorKind;
-use image::{Store, is_part, peek, random_id};
+use image::{LocalFiles, Store, is_part, random_id};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 fn folder() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::create(dir.path(), "sda", None).unwrap();
+    let store = Store::create(&LocalFiles::default(), dir.path(), "sda").unwrap();
     (dir, store)
 }
 
@@ -20,7 +20,7 @@ fn kind<T>(result: block::Result<T>) -> ErrorKind {
 fn a_new_folder_is_private_and_becomes_whole_by_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let parent = dir.path().join("missing");
-    let store = Store::create(&parent, "sda", None).unwrap();
+    let store = Store::create(&LocalFiles::default(), &parent, "sda").unwrap();
     assert!(store.is_part() && store.path().ends_with("missing/sda.part"));
     assert_eq!(store.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
     store.write_small("a", b"content").unwrap();
@@ -35,20 +35,23 @@ fn a_new_folder_is_private_and_becomes_whole_by_its_name() {
 #[test]
 fn only_the_last_of_missing_folders_is_made() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(kind(Store::create(&dir.path().join("a/b"), "sda", None)), ErrorKind::NotFound);
+    assert_eq!(
+        kind(Store::create(&LocalFiles::default(), &dir.path().join("a/b"), "sda")),
+        ErrorKind::NotFound
+    );
 }
 
 #[test]
 fn a_taken_name_gets_a_number() {
     let dir = tempfile::tempdir().unwrap();
     let name = |store: &Store| store.path().file_name().unwrap().to_str().unwrap().to_owned();
-    let first = Store::create(dir.path(), "sda", None).unwrap();
-    let second = Store::create(dir.path(), "sda", None).unwrap();
+    let first = Store::create(&LocalFiles::default(), dir.path(), "sda").unwrap();
+    let second = Store::create(&LocalFiles::default(), dir.path(), "sda").unwrap();
     assert_eq!([name(&first), name(&second)], ["sda.part", "sda-2.part"]);
     second.publish().unwrap();
     symlink("nowhere", dir.path().join("sda-3")).unwrap();
-    assert_eq!(name(&Store::create(dir.path(), "sda", None).unwrap()), "sda-4.part");
-    assert_eq!(kind(Store::create(dir.path(), "../sda", None)), ErrorKind::Usage);
+    assert_eq!(name(&Store::create(&LocalFiles::default(), dir.path(), "sda").unwrap()), "sda-4.part");
+    assert_eq!(kind(Store::create(&LocalFiles::default(), dir.path(), "../sda")), ErrorKind::Usage);
 }
 
 #[test]
@@ -71,7 +74,7 @@ fn the_folder_is_locked_while_it_is_made() {
 #[test]
 fn files_are_given_to_the_owner() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::create(dir.path(), "sda", Some((12345, 23456))).unwrap();
+    let store = Store::create(&LocalFiles { owner: Some((12345, 23456)) }, dir.path(), "sda").unwrap();
     if dir.path().metadata().unwrap().uid() != 0 {
         println!("SKIPPED: files_are_given_to_the_owner: needs root");
         return;
@@ -136,9 +139,9 @@ fn a_link_to_an_unfinished_folder_is_unfinished() {
 #[test]
 fn a_manifest_is_parsed_or_refused_in_any_folder() {
     let (_dir, store) = folder();
-    assert_eq!(kind(peek(store.path())), ErrorKind::NotFound);
+    assert_eq!(kind(store.peek()), ErrorKind::NotFound);
     store.write_small("manifest.json", b"{}").unwrap();
-    let error = peek(store.path()).unwrap_err();
+    let error = store.peek().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("sda.part"), "{error}");
 }

@@ -1,5 +1,6 @@
 //! `backups`: the backups of a folder.
 
+use super::Tools;
 use crate::args::BackupsArgs;
 use crate::exit::Exit;
 use crate::ui::text::{Align, size, table};
@@ -30,8 +31,8 @@ struct BackupOut {
 }
 
 /// Carries out `backups`.
-pub fn run(args: &BackupsArgs) -> Result<Exit> {
-    let found = engine::backups(&args.dir)?;
+pub fn run(args: &BackupsArgs, tools: &Tools) -> Result<Exit> {
+    let found = engine::backups(&engine::folder(&tools.monitor, &args.dir, "folder")?)?;
     match args.json {
         true => json::answer(&Document { backups: found.iter().map(out).collect() })?,
         false if found.is_empty() => answer(&format!("no backups in {}", args.dir.display()))?,

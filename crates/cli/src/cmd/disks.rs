@@ -75,7 +75,7 @@ struct Known {
 /// Carries out `disks`.
 pub fn run(args: &DisksArgs, tools: &Tools) -> Result<Exit> {
     let mut known = vec![];
-    for disk in tools.machine.disks()? {
+    for disk in tools.monitor.disks()? {
         match look(tools, disk) {
             // Unplugged since it was listed.
             Err(error) if error.kind() == ErrorKind::Gone => {}
@@ -90,8 +90,8 @@ pub fn run(args: &DisksArgs, tools: &Tools) -> Result<Exit> {
 }
 
 fn look(tools: &Tools, disk: Disk) -> Result<Known> {
-    let usage = tools.machine.usage(&disk)?;
-    let parts = disk.partitions.iter().map(|part| tools.machine.usage_of(part.devno));
+    let usage = tools.monitor.usage_of(disk.instance.devno)?;
+    let parts = disk.partitions.iter().map(|part| tools.monitor.usage_of(part.devno));
     let parts = parts.map(|usage| usage.unwrap_or_default()).collect();
     let opened =
         tools.opener().open(disk.name.as_ref(), OpenOptions { live: true, ..OpenOptions::default() });

@@ -5,10 +5,11 @@ use crate::args::JobArgs;
 use crate::exit::Exit;
 use crate::ui::progress::{self, Names};
 use crate::ui::{json, say};
-use block::{Error, ErrorKind, Result};
+use block::{Folder, Result};
 use engine::{Context, Event};
+use image::Store;
 use serde::Serialize;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 /// Runs a job on the grid of its backup, in view of the user. The first Ctrl-C cancels it.
 pub(super) fn run<T>(
@@ -18,6 +19,7 @@ pub(super) fn run<T>(
     grid: u64,
     job: impl FnOnce(&Context) -> Result<T>,
 ) -> Result<T> {
+    tools.monitor.begin()?;
     let (send, events) = mpsc::channel::<Event>();
     let send = Mutex::new(send);
     let ctx = Context::new(grid, move |event| {
@@ -47,14 +49,6 @@ pub(super) fn end(
 }
 
 /// The grid that a folder's backup has; the smallest for one whose manifest does not say.
-pub(super) fn grid(folder: &std::path::Path) -> u64 {
-    image::peek(folder).map_or(128 << 10, |manifest| manifest.grid)
-}
-
-/// A backup that is named by a path must be a folder.
-pub(super) fn folder(path: &std::path::Path) -> Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::NotFound, format!("no such backup: {}", path.display())))
+pub(super) fn grid(folder: &Arc<dyn Folder>) -> u64 {
+    Store::of(Arc::clone(folder)).peek().map_or(128 << 10, |manifest| manifest.grid)
 }

@@ -11,29 +11,21 @@ pub mod verify;
 mod content;
 mod job;
 
+use crate::monitor::Client;
 use crate::signals::Signals;
-use device::{InProcess, Machine};
 use engine::Opener;
 
 /// What every verb works with.
 pub struct Tools {
-    /// Whose disks.
-    pub machine: Machine,
-    /// Who opens them.
-    pub monitor: InProcess,
+    /// Who knows and opens disks, files and folders.
+    pub monitor: Client,
     /// What Ctrl-C has said.
     pub signals: Signals,
 }
 
 impl Tools {
-    /// Of this machine.
-    pub fn host(signals: Signals) -> Self {
-        let monitor = InProcess { machine: Machine::host() };
-        Self { machine: Machine::host(), monitor, signals }
-    }
-
     /// Finds and opens what words name.
     pub fn opener(&self) -> Opener<'_> {
-        Opener { machine: &self.machine, monitor: &self.monitor }
+        Opener { monitor: &self.monitor, files: &self.monitor }
     }
 }

@@ -2,15 +2,15 @@
 
 use super::{Tools, job};
 use crate::args::RestoreArgs;
-use crate::confirm::{self, Given, Target};
 use crate::exit::Exit;
+use crate::monitor::Asked;
 use crate::ui::progress::Names;
 use crate::ui::text::{exact, size};
 use crate::ui::{json, say};
 use block::{Error, ErrorKind, Result};
 use device::{Monitor, Place};
 use engine::{Destination, RestoreOptions, RestorePlan, Restored};
-use image::{Backup, ImageFile};
+use image::{Backup, ImageFile, Store};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ struct Document<'a> {
 
 /// Carries out `restore`.
 pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
-    job::folder(&args.backup)?;
-    let backup = Arc::new(Backup::open(&args.backup)?);
+    let folder = engine::folder(&tools.monitor, &args.backup, "backup")?;
+    let backup = Arc::new(Backup::of(Store::of(folder))?);
     let destination = destination(args, &backup, tools)?;
     let options =
         RestoreOptions { part: args.part, check: !args.no_check, move_backup_gpt: args.move_backup_gpt };
@@ -41,7 +41,7 @@ pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
     }
     let (name, restored) = match &destination {
         Destination::File(path) => {
-            let target = ImageFile::create(path, plan.need, args.force)?;
+            let target = ImageFile::create(&tools.monitor, path, plan.need, args.force)?;
             let restored = write(args, tools, &backup, &plan, &target, &path.display().to_string())?;
             if restored.differ.is_empty() {
                 target.publish()?;
@@ -49,7 +49,7 @@ pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
             (path.display().to_string(), restored)
         }
         Destination::Device(place) => {
-            confirm(args, &backup, &plan, place)?;
+            confirm(args, &backup, &plan, tools)?;
             let wanted = plan.wanted.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "no target"))?;
             let target = match tools.monitor.claim(wanted)? {
                 Ok(target) => target,
@@ -62,7 +62,7 @@ pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
             let restored = write(args, tools, &backup, &plan, &target, &name)
                 .inspect_err(|_| say(&format!("{name} is no disk now: what makes it one was not written")))?;
             if args.part.is_none()
-                && let Err(why) = target.reread_table()
+                && let Err(why) = tools.monitor.reread_table(&target)
             {
                 notes.push(format!(
                     "the kernel did not read the new table ({why}): unplug the disk and plug it in again"
@@ -96,7 +96,7 @@ fn write(
 /// What TARGET names: a device, or a new image file, which has a slash in its name.
 fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Destination> {
     let Some(path) = &args.target else {
-        let found = engine::propose_target(backup, &tools.machine)?;
+        let found = engine::propose_target(backup, &tools.monitor)?;
         return match <[Place; 1]>::try_from(found) {
             Ok([place]) => Ok(Destination::Device(Box::new(place))),
             Err(none) if none.is_empty() => {
@@ -119,7 +119,7 @@ fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Des
         };
     };
     let word = path.to_string_lossy();
-    match tools.machine.find(&word) {
+    match tools.monitor.find(&word) {
         Ok(place) => Ok(Destination::Device(Box::new(place))),
         Err(no_device) if word.starts_with("/dev/") => Err(no_device.with_kind(ErrorKind::Refused)),
         Err(no_device) if !word.contains('/') => {
@@ -129,35 +129,18 @@ fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Des
     }
 }
 
-/// Shows what would be written and what would be lost, and asks.
-fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, place: &Place) -> Result<()> {
+/// Has the monitor show what would be written and what would be lost, and ask.
+fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, tools: &Tools) -> Result<()> {
     let wanted = plan.wanted.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "no target"))?;
-    let identity = place.identity();
     let manifest = backup.manifest();
-    let mut shown = vec![
-        format!("copy FROM {}: {}, {}", args.backup.display(), manifest.name, size(manifest.disk.size)),
-        format!(
-            "write TO  {}: {} {}, serial {}, {}, ID {}",
-            place.path.display(),
-            identity.transport,
-            identity.model,
-            if identity.serial.is_empty() { "-" } else { &identity.serial },
-            exact(place.size()),
-            wanted.id
-        ),
-    ];
-    if let Some(holds) = &plan.holds {
-        shown.push(if plan.blank {
-            "It is blank.".to_owned()
-        } else {
-            "It holds now, and all of it will be lost:".to_owned()
-        });
-        if !plan.blank && holds.regions.iter().all(|surveyed| surveyed.content.is_none()) {
-            shown.push("  nothing that is recognised, but bytes that are not zero".to_owned());
+    let mut holds = vec![];
+    if let Some(survey) = plan.holds.as_ref().filter(|_| !plan.blank) {
+        if survey.regions.iter().all(|surveyed| surveyed.content.is_none()) {
+            holds.push("  nothing that is recognised, but bytes that are not zero".to_owned());
         }
-        for surveyed in &holds.regions {
+        for surveyed in &survey.regions {
             if let Some(content) = &surveyed.content {
-                shown.push(format!(
+                holds.push(format!(
                     "  {}: {}, {}",
                     surveyed.region.role,
                     size(surveyed.region.range.len()),
@@ -167,14 +150,15 @@ fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, place: &Plac
         }
     }
     if plan.swapped {
-        shown.push("The backup is of a BLANK disk and this disk is not blank: are they swapped?".to_owned());
+        holds.push("The backup is of a BLANK disk and this disk is not blank: are they swapped?".to_owned());
     }
-    let target = Target { id: wanted.id.to_string(), serial: identity.serial, blank: plan.blank };
-    confirm::confirm(
-        &shown.join("\n"),
-        &target,
-        Given { yes: args.yes, target_id: args.target_id.as_deref() },
-    )
+    tools.monitor.confirm(Asked {
+        instance: wanted.instance,
+        id: wanted.id,
+        blank: plan.blank,
+        from: format!("{}: {}, {}", args.backup.display(), manifest.name, size(manifest.disk.size)),
+        holds,
+    })
 }
 
 /// `twin`: the disk id that the target shares now with the disk that was saved.

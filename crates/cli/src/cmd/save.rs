@@ -73,12 +73,13 @@ pub fn run(args: &SaveArgs, tools: &Tools) -> Result<Exit> {
             .collect(),
     };
     let notes = plan.notes.clone();
-    let saved = job::run(tools, args.job, names, plan.grid(), |ctx| engine::save(&subject, plan, ctx))?;
+    let saved = job::run(tools, args.job, names, plan.grid(), |ctx| {
+        engine::save(&subject, plan, &tools.monitor, ctx)
+    })?;
     finish(args, &saved, &notes)
 }
 
 fn options(args: &SaveArgs) -> SaveOptions {
-    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
     SaveOptions {
         name: args.name.clone(),
         format: match args.format {
@@ -106,7 +107,6 @@ fn options(args: &SaveArgs) -> SaveOptions {
             .collect::<Vec<_>>()
             .join(" "),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        owner: id("SUDO_UID").zip(id("SUDO_GID")),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::ui::progress::Names;
 use crate::ui::text::{count, exact};
 use block::Result;
 use engine::{Differences, Fault, OpenOptions, Verified};
+use image::{Backup, Store};
 use serde::Serialize;
 
 /// The final document; docs/JSON.md.
@@ -48,17 +49,17 @@ const SHOWN: usize = 20;
 
 /// Carries out `verify`.
 pub fn run(args: &VerifyArgs, tools: &Tools) -> Result<Exit> {
-    job::folder(&args.backup)?;
-    let grid = job::grid(&args.backup);
+    let folder = engine::folder(&tools.monitor, &args.backup, "backup")?;
+    let grid = job::grid(&folder);
     let names = Names { source: args.backup.display().to_string(), ..Names::default() };
     let expect = args.expect.as_deref();
-    let found = job::run(tools, args.job, names, grid, |ctx| engine::verify(&args.backup, expect, ctx))?;
+    let found = job::run(tools, args.job, names, grid, |ctx| engine::verify(&folder, expect, ctx))?;
     let intact = found.faults.is_empty();
     let differences = match &args.against {
         Some(word) if intact => {
             let reference =
                 tools.opener().open(word, OpenOptions { live: true, ..OpenOptions::default() })?;
-            let backup = image::Backup::open(&args.backup)?;
+            let backup = Backup::of(Store::of(folder))?;
             let names = Names { source: reference.path.display().to_string(), ..Names::default() };
             Some(job::run(tools, args.job, names, grid, |ctx| engine::against(&backup, &reference, ctx))?)
         }

@@ -23,6 +23,17 @@ const BLKZEROOUT: Opcode = opcode::none(0x12, 127);
 /// `_IOR(0x12, 128, __u64)`, since Linux 5.15.
 const BLKGETDISKSEQ: Opcode = opcode::read::<u64>(0x12, 128);
 
+/// The requests that take nothing but an open device, and no privilege: what a process needs that reads or
+/// writes a device that another one opened for it.
+pub const UNPRIVILEGED: [Opcode; 6] = [
+    BLKROGET,
+    BLKGETSIZE64,
+    BLKZEROOUT,
+    BLKGETDISKSEQ,
+    opcode::none(0x12, 104), // BLKSSZGET
+    opcode::none(0x12, 123), // BLKPBSZGET
+];
+
 /// Bytes of the device.
 pub(crate) fn size(device: impl AsFd) -> Result<u64> {
     // SAFETY: the kernel stores one u64 through the pointer (`put_u64` in `blkdev_common_ioctl`), which is

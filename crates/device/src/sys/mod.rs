@@ -7,6 +7,7 @@ pub(crate) mod ioctl;
 mod memory;
 pub(crate) mod sg;
 
+pub use ioctl::UNPRIVILEGED;
 #[doc(hidden)]
 pub use ioctl::add_partition;
 pub use memory::huge_pages;

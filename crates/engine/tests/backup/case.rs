@@ -87,7 +87,7 @@ pub(crate) fn save(case: &Case, folder: &std::path::Path, known_holes: bool) -> 
             digests: Digests::default(),
         })
         .collect();
-    let store = Store::create(folder, "t", None).unwrap();
+    let store = Store::create(&LocalFiles::default(), folder, "t").unwrap();
     let backup_id = random_id().unwrap();
     let spec = Spec {
         backup_id,

@@ -1,0 +1,218 @@
+//! What the job may ask for: what the command line names, and nothing else. Pure.
+
+use crate::args::Verb;
+use block::How;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// What may be done in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// Look at it and below it.
+    Read,
+    /// Read this one file.
+    ReadOnly(OsString),
+    /// Look at it, and make new folders in it.
+    Backups,
+    /// Make this folder, in which backups will be made.
+    Missing(OsString),
+    /// Fill it: it was made by this job.
+    Backup,
+    /// Make and replace this one file, by way of `NAME.part`.
+    File(OsString),
+}
+
+/// What the job wants to do in a folder.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action<'a> {
+    List,
+    Has(&'a OsStr),
+    Open(&'a OsStr, How),
+    Folder,
+    MakeFolder(&'a OsStr),
+    Rename(&'a OsStr, &'a OsStr, bool),
+    Remove(&'a OsStr),
+}
+
+impl Rights {
+    /// `None`: not this. Else what may be done in the folder that is opened so.
+    pub(super) fn then(&self, action: Action<'_>) -> Option<Self> {
+        let reads = matches!(action, Action::Open(_, How::Read | How::ReadDirect));
+        match (self, action) {
+            (Self::Read | Self::Backups, Action::List | Action::Has(_) | Action::Folder) => Some(Self::Read),
+            (Self::Read, _) if reads => Some(Self::Read),
+            (Self::ReadOnly(name), Action::Open(wanted, _)) if reads && wanted == name => Some(Self::Read),
+            (Self::Backups, Action::MakeFolder(_)) => Some(Self::Backup),
+            (Self::Backups, Action::Rename(from, to, false)) => (from == part(to)).then_some(Self::Backups),
+            (Self::Missing(name), Action::MakeFolder(wanted)) => (wanted == name).then_some(Self::Backups),
+            (Self::Backup, Action::List | Action::Has(_) | Action::Open(..)) => Some(Self::Backup),
+            (Self::Backup, Action::Rename(..) | Action::Remove(_)) => Some(Self::Backup),
+            (Self::File(name), Action::Has(wanted)) => (wanted == name).then_some(self.clone()),
+            (Self::File(name), Action::Open(wanted, _)) => {
+                (wanted == part(name) || reads && wanted == name).then_some(self.clone())
+            }
+            (Self::File(name), Action::Rename(from, to, _)) => {
+                (from == part(name) && to == name).then_some(self.clone())
+            }
+            (Self::File(name), Action::Remove(wanted)) => (wanted == part(name)).then_some(self.clone()),
+            _ => None,
+        }
+    }
+}
+
+fn part(name: &OsStr) -> OsString {
+    let mut part = name.to_owned();
+    part.push(".part");
+    part
+}
+
+/// Which devices may be opened for reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Devices {
+    /// All: the verb lists them, or chooses among them.
+    All,
+    /// Those that these words name.
+    Named(Vec<String>),
+}
+
+/// All that a command line permits.
+#[derive(Clone, Debug)]
+pub(super) struct Permitted {
+    /// Paths as they were typed, and what may be done where they lead.
+    pub(super) paths: Vec<(PathBuf, Rights)>,
+    /// To read.
+    pub(super) devices: Devices,
+    /// A disk may be written, once that is confirmed.
+    pub(super) writes: bool,
+    /// `--yes`.
+    pub(super) yes: bool,
+    /// `--target-id`.
+    pub(super) target_id: Option<String>,
+}
+
+impl Permitted {
+    /// By a command line.
+    pub(super) fn by(verb: &Verb) -> Self {
+        let mut permitted = Self {
+            paths: vec![],
+            devices: Devices::Named(vec![]),
+            writes: false,
+            yes: false,
+            target_id: None,
+        };
+        match verb {
+            Verb::Disks(_) => permitted.devices = Devices::All,
+            Verb::Backups(args) => permitted.read(&args.dir),
+            Verb::Show(args) => permitted.read(&args.source),
+            Verb::Save(args) => {
+                permitted.read(&args.source);
+                permitted.paths.push((args.dest.clone(), Rights::Backups));
+            }
+            Verb::Verify(args) => {
+                permitted.read(&args.backup);
+                args.against.iter().for_each(|word| permitted.read(word));
+            }
+            Verb::Restore(args) => {
+                permitted.read(&args.backup);
+                permitted.writes = true;
+                (permitted.yes, permitted.target_id) = (args.yes, args.target_id.clone());
+                match &args.target {
+                    None => permitted.devices = Devices::All,
+                    Some(target) => permitted.write(target),
+                }
+            }
+            Verb::Man(_) => {}
+        }
+        permitted
+    }
+
+    /// A word names a device, a folder or a file.
+    fn read(&mut self, word: &Path) {
+        self.name(word);
+        self.paths.push((word.to_owned(), Rights::Read));
+    }
+
+    /// A device, which is looked at first, or a new file.
+    fn write(&mut self, target: &Path) {
+        self.name(target);
+        if let Some(name) = target.file_name() {
+            let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            self.paths.push((parent.to_owned(), Rights::File(name.to_owned())));
+        }
+    }
+
+    fn name(&mut self, word: &Path) {
+        if let Devices::Named(words) = &mut self.devices {
+            words.push(word.to_string_lossy().into_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use clap::Parser;
+
+    fn by(line: &str) -> Permitted {
+        Permitted::by(&Cli::try_parse_from(line.split(' ')).unwrap().verb)
+    }
+
+    #[test]
+    fn only_what_the_command_line_names() {
+        let save = by("selfsame save sda /mnt/big");
+        assert_eq!(save.devices, Devices::Named(vec!["sda".into()]));
+        assert_eq!(save.paths[1], ("/mnt/big".into(), Rights::Backups));
+        assert!(!save.writes);
+        let restore = by("selfsame restore /mnt/b sdb --yes --target-id 0123456789");
+        assert!(restore.writes && restore.yes && restore.target_id.as_deref() == Some("0123456789"));
+        assert_eq!(restore.paths[0], ("/mnt/b".into(), Rights::Read));
+        assert_eq!(restore.paths[1], (".".into(), Rights::File("sdb".into())));
+        assert_eq!(by("selfsame restore b").devices, Devices::All);
+        assert_eq!(by("selfsame disks").paths, []);
+        assert_eq!(by("selfsame show x/y").devices, Devices::Named(vec!["x/y".into()]));
+    }
+
+    /// Every action on every name that matters, by what is permitted.
+    #[test]
+    fn what_each_right_is_good_for() {
+        let name = OsStr::new("a");
+        let [part, other] = ["a.part", "b"].map(OsStr::new);
+        let all = [
+            Action::List,
+            Action::Has(name),
+            Action::Open(name, How::Read),
+            Action::Open(other, How::ReadDirect),
+            Action::Open(name, How::Make),
+            Action::Open(part, How::Make),
+            Action::Open(part, How::WriteDirect),
+            Action::Folder,
+            Action::MakeFolder(name),
+            Action::MakeFolder(other),
+            Action::Rename(part, name, false),
+            Action::Rename(part, name, true),
+            Action::Rename(other, name, false),
+            Action::Remove(part),
+            Action::Remove(name),
+        ];
+        let good = |rights: Rights| -> String {
+            all.iter().map(|action| if rights.then(*action).is_some() { 'x' } else { '-' }).collect()
+        };
+        assert_eq!(good(Rights::Read), "xxxx---x-------");
+        assert_eq!(good(Rights::ReadOnly("a".into())), "--x------------");
+        assert_eq!(good(Rights::Backups), "xx-----xxxx----");
+        assert_eq!(good(Rights::Missing("a".into())), "--------x------");
+        assert_eq!(good(Rights::Backup), "xxxxxxx---xxxxx");
+        assert_eq!(good(Rights::File("a".into())), "-xx--xx---xx-x-");
+    }
+
+    #[test]
+    fn only_folders_made_by_the_job_are_filled() {
+        let made = Rights::Backups.then(Action::MakeFolder(OsStr::new("x"))).unwrap();
+        assert_eq!(made, Rights::Backup);
+        let there = Rights::Backups.then(Action::Folder).unwrap();
+        assert_eq!(there, Rights::Read);
+        assert_eq!(there.then(Action::Open(OsStr::new("y"), How::Make)), None);
+    }
+}

@@ -1,0 +1,344 @@
+//! The side that keeps the privileges: answers the job's questions, as far as the command line permits.
+//!
+//! It reads no byte of a disk or a backup but the ends of a disk, for its ID and to see whether they are
+//! zero, and parses none.
+
+use super::inhibit::Inhibitor;
+use super::rights::{Action, Devices, Permitted, Rights};
+use super::wire::{
+    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, HowOnWire, MAX_QUESTION, Question, Token,
+    receive, send,
+};
+use crate::confirm::{self, Given};
+use crate::ui::text::{exact, printable};
+use block::{Error, ErrorKind, Files, Folder, Found, ReadAt, Result};
+use device::{DiskId, InProcess, Instance, Machine, Monitor, Opened, Place, SourceOptions, Target, Wanted};
+use image::{LocalFiles, is_zero};
+use rustix::io::Errno;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Folders that a job may hold at once: the backups of a folder are opened one after the other.
+const MAX_FOLDERS: usize = 256;
+/// Lines of the job's words that are shown before a question.
+const MAX_LINES: usize = 100;
+/// Bytes at each end of a disk that must be zero before it is called blank.
+const END: u64 = 1 << 20;
+
+/// A folder that is held for the job.
+struct Held {
+    folder: Arc<dyn Folder>,
+    rights: Vec<Rights>,
+}
+
+/// All that the monitor knows and holds.
+pub(super) struct Server {
+    permitted: Permitted,
+    monitor: InProcess,
+    files: LocalFiles,
+    held: BTreeMap<Token, Held>,
+    next: Token,
+    /// What is read lies there: the disks below are never written.
+    read: Vec<PathBuf>,
+    confirmed: Option<(Instance, DiskId)>,
+    target: Option<Target>,
+    inhibitor: Option<Inhibitor>,
+    /// A question stands on the terminal.
+    asking: Arc<AtomicBool>,
+}
+
+/// The JSON of an answer, and what goes beside it.
+type Answer = (serde_json::Value, Vec<OwnedFd>);
+
+fn answer(value: impl Serialize) -> Answered {
+    with(value, vec![])
+}
+
+fn with(value: impl Serialize, fds: Vec<OwnedFd>) -> Answered {
+    match serde_json::to_value(value) {
+        Ok(value) => Ok((value, fds)),
+        Err(error) => Err(Error::new(ErrorKind::Bug, "an answer").with_source(error).into()),
+    }
+}
+
+type Answered = std::result::Result<Answer, Failure>;
+
+fn denied() -> io::Error {
+    Errno::ACCESS.into()
+}
+
+impl Server {
+    /// For a job that may do this much.
+    pub(super) fn new(permitted: Permitted, files: LocalFiles, asking: Arc<AtomicBool>) -> Self {
+        Self {
+            permitted,
+            monitor: InProcess { machine: Machine::host() },
+            files,
+            held: BTreeMap::new(),
+            next: 0,
+            read: vec![],
+            confirmed: None,
+            target: None,
+            inhibitor: None,
+            asking,
+        }
+    }
+
+    /// Answers until the job ends. Fails if the job says what makes no sense.
+    pub(super) fn serve(&mut self, socket: &UnixStream) -> Result<()> {
+        while let Some((question, _)) = receive::<Question>(socket, MAX_QUESTION)? {
+            let sent = match self.handle(question) {
+                Ok((value, fds)) => {
+                    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+                    send(socket, &Ok::<_, Failure>(value), &fds)
+                }
+                Err(failure) => send(socket, &Err::<(), _>(failure), &[]),
+            };
+            match sent {
+                // It was killed while it waited.
+                Err(error) if error.kind() == ErrorKind::Gone => break,
+                sent => sent?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Was a disk being written?
+    pub(super) fn target(&self) -> Option<&Path> {
+        self.target.as_ref().map(|target| target.handle().path())
+    }
+
+    fn handle(&mut self, question: Question) -> Answered {
+        match question {
+            Question::Disks => answer(self.monitor.disks()?),
+            Question::Find(word) => answer(self.monitor.find(&word)?),
+            Question::UsageOf(devno) => answer(self.monitor.usage_of(devno)?),
+            Question::Below(path) => answer(self.monitor.below(self.held_path(&path)?)?),
+            Question::OpenSource(shown, how) => self.open_source(shown, how),
+            Question::Reopen(same) => device_answer(&self.monitor.reopen(&same)?),
+            Question::Hidden(shown) => answer(self.monitor.hidden(shown)),
+            Question::Confirm(asked) => answer(self.confirm(&asked)?),
+            Question::Claim(wanted) => self.claim(wanted),
+            Question::RereadTable => match &self.target {
+                Some(target) => answer(self.monitor.reread_table(target)),
+                None => Err(denied().into()),
+            },
+            Question::Begin => {
+                self.inhibitor.get_or_insert_with(Inhibitor::start);
+                answer(())
+            }
+            Question::FindPath(path) => self.find_path(Path::new(&path)),
+            Question::List(token) => {
+                let entries = self.may(token, Action::List)?.0.list()?;
+                answer(entries.into_iter().map(|entry| (entry.name, entry.size)).collect::<Vec<_>>())
+            }
+            Question::Has(token, name) => answer(self.may(token, Action::Has(&name))?.0.has(&name)?),
+            Question::Open(token, name, how) => self.open(token, &name, how),
+            Question::Folder(token, name) => {
+                let (folder, rights) = self.may(token, Action::Folder)?;
+                let child = folder.folder(&name)?;
+                self.hold(child, rights)
+            }
+            Question::MakeFolder(token, name, private) => {
+                let (folder, rights) = self.may(token, Action::MakeFolder(&name))?;
+                let made = folder.make_folder(&name, private)?;
+                self.hold(made, rights)
+            }
+            Question::Rename(token, from, to, replace) => {
+                let (folder, _) = self.may(token, Action::Rename(&from, &to, replace))?;
+                answer(folder.rename(&from, &to, replace)?)
+            }
+            Question::Remove(token, name) => answer(self.may(token, Action::Remove(&name))?.0.remove(&name)?),
+            Question::Close(token) => {
+                self.held.remove(&token);
+                answer(())
+            }
+        }
+    }
+
+    /// A folder in which this may be done, and what may be done in what is opened so.
+    fn may(&self, token: Token, action: Action<'_>) -> io::Result<(Arc<dyn Folder>, Vec<Rights>)> {
+        let held = self.held.get(&token).ok_or_else(denied)?;
+        let rights: Vec<Rights> = held.rights.iter().filter_map(|rights| rights.then(action)).collect();
+        if rights.is_empty() { Err(denied()) } else { Ok((Arc::clone(&held.folder), rights)) }
+    }
+
+    fn hold(&mut self, folder: Arc<dyn Folder>, rights: Vec<Rights>) -> Answered {
+        let (held, fds) = self.held_answer(folder, rights)?;
+        with(held, fds)
+    }
+
+    fn held_answer(
+        &mut self,
+        folder: Arc<dyn Folder>,
+        rights: Vec<Rights>,
+    ) -> io::Result<(FolderAnswer, Vec<OwnedFd>)> {
+        if self.held.len() >= MAX_FOLDERS {
+            return Err(io::Error::other("the job holds too many folders"));
+        }
+        let fd = folder.fd().try_clone_to_owned()?;
+        let path = folder.path().as_os_str().to_owned();
+        let token = self.next;
+        self.next = token.wrapping_add(1);
+        self.held.insert(token, Held { folder, rights });
+        Ok((FolderAnswer { token, path }, vec![fd]))
+    }
+
+    /// Only what was typed leads anywhere.
+    fn find_path(&mut self, path: &Path) -> Answered {
+        let typed = self.permitted.paths.iter().filter(|(typed, _)| typed == path);
+        let rights: Vec<Rights> = typed.map(|(_, rights)| rights.clone()).collect();
+        if rights.is_empty() {
+            return Err(denied().into());
+        }
+        let found = self.files.find(path)?;
+        if let (Found::Folder(folder) | Found::File(folder, _), true) =
+            (&found, rights.contains(&Rights::Read))
+        {
+            self.read.push(folder.path().to_owned());
+        }
+        match found {
+            Found::Folder(folder) => {
+                let (held, fds) = self.held_answer(folder, rights)?;
+                with(FoundAnswer::Folder(held), fds)
+            }
+            Found::File(folder, name) => {
+                let (held, fds) = self.held_answer(folder, vec![Rights::ReadOnly(name.clone())])?;
+                with(FoundAnswer::File(held, name), fds)
+            }
+            Found::Nothing(folder, name) => {
+                let make = rights.contains(&Rights::Backups).then(|| Rights::Missing(name.clone()));
+                let (held, fds) = self.held_answer(folder, make.into_iter().collect())?;
+                with(FoundAnswer::Nothing(held, name), fds)
+            }
+        }
+    }
+
+    fn open(&self, token: Token, name: &OsStr, how: HowOnWire) -> Answered {
+        let (folder, _) = self.may(token, Action::Open(name, how.into()))?;
+        with((), vec![folder.open(name, how.into())?])
+    }
+
+    /// The path of a folder that is held: where others lie is not told.
+    fn held_path<'a>(&self, path: &'a OsStr) -> Result<&'a Path> {
+        let held = self.held.values().any(|held| held.folder.path().as_os_str() == path);
+        if held { Ok(Path::new(path)) } else { Err(Error::io(denied(), path.display().to_string())) }
+    }
+
+    fn must_be_named(&self, shown: Instance) -> Result<()> {
+        let Devices::Named(words) = &self.permitted.devices else { return Ok(()) };
+        let is_shown = |word: &String| self.monitor.find(word).is_ok_and(|place| place.instance() == shown);
+        if words.iter().any(is_shown) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Refused, "a disk that the command line does not name"))
+    }
+
+    fn open_source(&self, shown: Instance, how: SourceOptions) -> Answered {
+        self.must_be_named(shown)?;
+        device_answer(&self.monitor.open_source(shown, how)?)
+    }
+
+    /// Shows what will be written over, by what this process knows of it, and reads the answer.
+    fn confirm(&mut self, asked: &Asked) -> Result<()> {
+        if !self.permitted.writes {
+            return Err(Error::new(ErrorKind::Refused, "this command writes to no disk"));
+        }
+        self.must_be_named(asked.instance)?;
+        let place = self.monitor.machine.place_of(asked.instance)?;
+        let ends = Ends::read(&self.monitor, &place)?;
+        if ends.id != asked.id {
+            let words = format!("{} is not the disk that was looked at: its ID is {}", place.name(), ends.id);
+            return Err(Error::new(ErrorKind::Refused, words));
+        }
+        let blank = asked.blank && ends.zero;
+        let mut shown = vec![format!("copy FROM {}", asked.from), write_to(&place, ends.id)];
+        shown.push(match blank {
+            true => "It is blank.".to_owned(),
+            false => "It holds now, and all of it will be lost:".to_owned(),
+        });
+        shown.extend(asked.holds.iter().take(MAX_LINES).map(|line| printable(line).to_string()));
+        let serial = place.identity().serial;
+        let target = confirm::Target { id: ends.id.to_string(), serial, blank };
+        let given = Given { yes: self.permitted.yes, target_id: self.permitted.target_id.as_deref() };
+        self.asking.store(true, Ordering::SeqCst);
+        let confirmed = confirm::confirm(&shown.join("\n"), &target, given);
+        self.asking.store(false, Ordering::SeqCst);
+        confirmed?;
+        self.confirmed = Some((asked.instance, asked.id));
+        Ok(())
+    }
+
+    /// Claims what was confirmed, once, and never a disk that is read.
+    fn claim(&mut self, mut wanted: Wanted) -> Answered {
+        if self.confirmed.take() != Some((wanted.instance, wanted.id)) {
+            let words = "a disk that nobody confirmed is not written";
+            return Err(Error::new(ErrorKind::Refused, words).into());
+        }
+        for path in &self.read {
+            wanted.never.extend(self.monitor.below(path)?.disks);
+        }
+        match self.monitor.claim(&wanted)? {
+            Err(refusals) => answer(Err::<(), _>(refusals)),
+            Ok(target) => {
+                let fd = target.handle().fd().try_clone_to_owned()?;
+                let path = target.handle().path().as_os_str().to_owned();
+                self.target = Some(target);
+                with(Ok::<_, Vec<device::Refusal>>(path), vec![fd])
+            }
+        }
+    }
+}
+
+fn device_answer(opened: &Opened) -> Answered {
+    let handle = opened.source.handle();
+    let path = handle.path().as_os_str().to_owned();
+    let fd = handle.fd().try_clone_to_owned()?;
+    with(DeviceAnswer { path, live: opened.live, rotational: opened.source.is_rotational() }, vec![fd])
+}
+
+/// What the target is, in the words of sysfs and of its ID.
+fn write_to(place: &Place, id: DiskId) -> String {
+    let identity = place.identity();
+    let serial = if identity.serial.is_empty() { "-" } else { &identity.serial };
+    format!(
+        "write TO  {}: {} {}, serial {serial}, {}, ID {id}",
+        place.path.display(),
+        identity.transport,
+        identity.model,
+        exact(place.size()),
+    )
+}
+
+/// What this process sees of a disk by itself.
+struct Ends {
+    /// Of the whole disk.
+    id: DiskId,
+    /// Both ends of what was named are readable and zero.
+    zero: bool,
+}
+
+impl Ends {
+    fn read(monitor: &InProcess, place: &Place) -> Result<Self> {
+        let open = |instance| monitor.open_source(instance, SourceOptions::default());
+        let whole = open(place.disk.instance)?;
+        let named = open(place.instance())?;
+        let size = named.source.size();
+        let end = size.min(END);
+        let zero = |offset| {
+            let mut bytes = vec![0; usize::try_from(end).unwrap_or_default()];
+            named.source.read_at(offset, &mut bytes).is_ok() && is_zero(&bytes)
+        };
+        Ok(Self {
+            id: device::disk_id(&place.identity(), &*whole.source)?,
+            zero: zero(0) && zero(size - end),
+        })
+    }
+}
