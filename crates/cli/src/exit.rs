@@ -72,7 +72,7 @@ impl Exit {
 /// What to do about an error of this kind, if its own sentence does not say.
 pub fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::Permission => Some("Disks can be opened by root only: try again with sudo."),
+        ErrorKind::Permission => Some("Try again with sudo, or as a user who has that permission."),
         ErrorKind::NoSpace => Some(
             "Make room there or choose another folder. An unfinished backup is kept as a folder that ends \
              in .part; it may be deleted.",

@@ -11,6 +11,7 @@
 
 mod ata;
 mod below;
+mod bus;
 mod facts;
 mod file;
 mod find;
@@ -23,6 +24,7 @@ mod list;
 mod machine;
 mod monitor;
 mod mounts;
+mod permission;
 mod source;
 mod sys;
 mod target;

@@ -47,6 +47,8 @@ pub struct Disk {
     /// What the drive keeps apart from these bytes as sysfs tells, one sentence each. The drive itself
     /// may tell more: [`Monitor::hidden`](crate::Monitor::hidden).
     pub hidden: Vec<String>,
+    /// It hangs on a slower USB link than it could; a sentence.
+    pub slow_link: Option<String>,
 }
 
 /// A partition that the kernel shows.
@@ -130,6 +132,7 @@ impl Machine {
             backing,
             partitions: self.partitions(name),
             hidden: self.hidden(name, &identity.transport),
+            slow_link: self.slow_link(name).filter(|_| identity.transport == "usb"),
             identity,
             instance,
         })

@@ -15,6 +15,9 @@ pub trait Monitor: Send + Sync {
     /// All disks, as [`Machine::disks`].
     fn disks(&self) -> Result<Vec<Disk>>;
 
+    /// Why other disks are not seen, as [`Machine::silent_controllers`].
+    fn silent_controllers(&self) -> Result<Vec<String>>;
+
     /// What a word names, as [`Machine::find`].
     fn find(&self, word: &str) -> Result<Place>;
 
@@ -53,6 +56,10 @@ pub struct InProcess {
 impl Monitor for InProcess {
     fn disks(&self) -> Result<Vec<Disk>> {
         self.machine.disks()
+    }
+
+    fn silent_controllers(&self) -> Result<Vec<String>> {
+        Ok(self.machine.silent_controllers())
     }
 
     fn find(&self, word: &str) -> Result<Place> {

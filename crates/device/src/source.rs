@@ -2,6 +2,7 @@
 
 use crate::Instance;
 use crate::handle::{Handle, open};
+use crate::permission::who_may;
 use block::{Error, ErrorKind, ReadAt, Result};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -74,7 +75,10 @@ fn refused(error: Errno, path: &Path) -> Error {
             format!("{name} is in use (mounted or held): unmount it, or --live for a copy that may be torn"),
         ),
         Errno::NOENT => Error::new(ErrorKind::Gone, format!("{name} is gone")),
-        error => Error::io(error.into(), format!("opening {} for reading", path.display())),
+        error => {
+            let who = if error == Errno::ACCESS { who_may(path) } else { String::new() };
+            Error::io(error.into(), format!("opening {} for reading{who}", path.display()))
+        }
     }
 }
 

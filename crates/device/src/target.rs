@@ -1,6 +1,7 @@
 //! The one door to writing a disk: claimed alone, judged on the open handle, held to the end.
 
 use crate::handle::{BOUNCE, FLAGS, Handle, bounce, open};
+use crate::permission::who_may;
 use crate::sys::ioctl;
 use crate::{Facts, Refusal, Usage, Wanted, judge};
 use block::{ByteRange, Error, ErrorKind, ReadAt, Result, WriteAt};
@@ -48,7 +49,10 @@ impl Target {
             Err(Errno::ROFS) => (open(path, false), Some(Refusal::ReadOnly)),
             opened => (opened, None),
         };
-        let opening = |error: Errno| Error::io(error.into(), format!("opening {}", path.display()));
+        let opening = |error: Errno| {
+            let who = if error == Errno::ACCESS { who_may(path) } else { String::new() };
+            Error::io(error.into(), format!("opening {} for writing{who}", path.display()))
+        };
         let handle = Handle::new(fd.map_err(opening)?, path)?;
         let locked = not_ours.is_some() || lock(&handle)?;
 

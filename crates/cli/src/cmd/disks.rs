@@ -15,6 +15,8 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Document {
     disks: Vec<DiskOut>,
+    /// Controllers whose disks are not seen.
+    unseen: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -38,6 +40,7 @@ struct DiskOut {
     stable_names: Vec<String>,
     hidden: Vec<String>,
     hidden_unknown: Vec<String>,
+    slow_link: Option<String>,
     backing: Option<String>,
     content: Option<ContentOut>,
     /// Why it could not be looked into.
@@ -82,9 +85,10 @@ pub fn run(args: &DisksArgs, tools: &Tools) -> Result<Exit> {
             looked => known.push(looked?),
         }
     }
+    let unseen = tools.monitor.silent_controllers()?;
     match args.json {
-        true => json::answer(&Document { disks: known.into_iter().map(out).collect() })?,
-        false => answer(&text(&known))?,
+        true => json::answer(&Document { disks: known.into_iter().map(out).collect(), unseen })?,
+        false => answer(&[vec![text(&known)], unseen].concat().join("\n"))?,
     }
     Ok(Exit::Done)
 }
@@ -193,7 +197,8 @@ fn text(known: &[Known]) -> String {
             ]);
         }
         let hides = known.hidden.known.iter().map(|what| format!("hides: {what}"));
-        for what in hides.chain(known.hidden.unknown.iter().cloned()) {
+        let more = known.hidden.unknown.iter().chain(&disk.slow_link).cloned();
+        for what in hides.chain(more) {
             let [a, b, c, d, e, f] = std::array::from_fn(|_| String::new());
             rows.push([a, b, c, d, e, f, what]);
         }
@@ -254,6 +259,7 @@ fn out(known: Known) -> DiskOut {
         stable_names: known.disk.stable_names,
         hidden: known.hidden.known,
         hidden_unknown: known.hidden.unknown,
+        slow_link: known.disk.slow_link,
         backing: known.disk.backing,
         system: known.usage.system,
         swap: known.usage.swap,

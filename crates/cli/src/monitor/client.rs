@@ -83,6 +83,10 @@ impl Monitor for Client {
         Ok(self.device(&Question::Disks)?.0)
     }
 
+    fn silent_controllers(&self) -> Result<Vec<String>> {
+        Ok(self.device(&Question::SilentControllers)?.0)
+    }
+
     fn find(&self, word: &str) -> Result<Place> {
         Ok(self.device(&Question::Find(word.to_owned()))?.0)
     }

@@ -118,6 +118,7 @@ impl Server {
     fn handle(&mut self, question: Question) -> Answered {
         match question {
             Question::Disks => answer(self.monitor.disks()?),
+            Question::SilentControllers => answer(self.monitor.silent_controllers()?),
             Question::Find(word) => answer(self.monitor.find(&word)?),
             Question::UsageOf(devno) => answer(self.monitor.usage_of(devno)?),
             Question::Below(path) => answer(self.monitor.below(self.held_path(&path)?)?),

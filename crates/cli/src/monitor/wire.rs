@@ -30,6 +30,7 @@ pub(super) type Token = u32;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Question {
     Disks,
+    SilentControllers,
     Find(String),
     UsageOf((u32, u32)),
     Below(OsString),
