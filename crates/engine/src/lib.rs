@@ -6,12 +6,15 @@
 #![forbid(unsafe_code)]
 
 mod catalog;
+mod clone;
 mod context;
 mod copy;
 mod digest;
 mod estimate;
+mod fit;
 mod names;
 mod open;
+mod passed;
 mod plan;
 mod relocate;
 mod restore;
@@ -23,6 +26,7 @@ mod verify;
 mod write_disk;
 
 pub use catalog::{Listed, State, backups};
+pub use clone::{CloneOptions, ClonePlan, Twin, plan_clone};
 pub use context::{Context, Event, OnError, Side};
 pub use copy::{Report, copy, copy_steps};
 pub use digest::Algorithm;

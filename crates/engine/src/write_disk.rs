@@ -3,7 +3,9 @@
 
 use crate::context::{Context, Side, UNIT};
 use crate::copy::copy;
+use crate::passed::{Passed, Recorded};
 use crate::plan::Plan;
+use crate::save::name_sectors;
 use crate::sinks::{Check, ToTarget};
 use crate::survey::Survey;
 use crate::verify::sectors;
@@ -49,6 +51,9 @@ pub(crate) struct Work {
 pub(crate) enum Proof {
     /// By the digests of this backup, but for what does not come from it as it is: `patched`, ascending.
     Backup { backup: Arc<Backup>, patched: Vec<ByteRange> },
+    /// By digests that are taken while it is written. The source is not read again: it may have changed, or
+    /// be dying.
+    Passed,
 }
 
 /// What was written.
@@ -76,9 +81,12 @@ pub(crate) fn ends(window: ByteRange) -> Vec<ByteRange> {
 }
 
 /// Carries out a plan on a claimed target or a new file. If it fails or stops anywhere, the target is no
-/// disk: its ends are zeroes.
+/// disk: its ends are zeroes. A sector that cannot be read ends it, with its LBA.
 pub fn write_disk(plan: &WritePlan, target: &dyn WriteAt, ctx: &Context) -> Result<Written> {
-    let work = &plan.work;
+    write(&plan.work, target, ctx).map_err(|error| name_sectors(error, plan.work.sector))
+}
+
+fn write(work: &Work, target: &dyn WriteAt, ctx: &Context) -> Result<Written> {
     let bytes = work.plan.bytes();
     let check = if work.check { bytes } else { 0 };
     ctx.expect(&[(bytes, UNIT), (check, UNIT / 2)]);
@@ -86,23 +94,174 @@ pub fn write_disk(plan: &WritePlan, target: &dyn WriteAt, ctx: &Context) -> Resu
     work.last.iter().try_for_each(|range| target.write_zeroes(*range))?;
     target.sync()?;
     let kept: Vec<ByteRange> =
-        work.last.iter().map(|range| range.intersect(ByteRange::span(0, plan.need))).collect();
+        work.last.iter().map(|range| range.intersect(ByteRange::span(0, work.source.size()))).collect();
     let (body, last) = work.plan.split(&kept);
     let source = &*work.source;
     let mut written = Written { bytes, ..Written::default() };
+    let mut passed = Passed::default();
     for part in [&body, &last] {
-        let report = copy(part, source, ToTarget(target), ctx)?;
+        let report = match &work.proof {
+            Proof::Passed if work.check => copy(part, source, Recorded::new(target, &mut passed), ctx)?,
+            _ => copy(part, source, ToTarget(target), ctx)?,
+        };
         let lost = |kind| report.missing.iter().filter(move |e| e.kind == kind).map(|e| e.range.len());
         written.bad += lost(ExtentKind::Bad).sum::<u64>();
         written.absent += lost(ExtentKind::Absent).sum::<u64>();
     }
     if work.check {
         ctx.phase("reading back", Side::Sink, check, UNIT / 2);
-        let Proof::Backup { backup, patched } = &work.proof;
-        let same = Check::against(source, work.sector).proved_by(backup, patched);
-        let mut differ = copy(&work.plan, target, same, ctx)?.summary;
+        let check = Check::against(source, work.sector);
+        let mut differ = vec![];
+        match &work.proof {
+            Proof::Backup { backup, patched } => {
+                differ = copy(&work.plan, target, check.proved_by(backup, patched), ctx)?.summary;
+            }
+            // In the buffers in which it was written.
+            Proof::Passed => {
+                for part in [&body, &last] {
+                    differ.extend(copy(part, target, check.clone().known_by(&passed), ctx)?.summary);
+                }
+            }
+        }
         differ.sort_unstable();
         written.differ = differ.into_iter().map(|range| sectors(range, work.sector)).collect();
     }
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use block::{ErrorKind, ReadAt};
+    use testkit::{Memory, pattern};
+
+    const SIZE: u64 = 5 << 20;
+
+    fn work(source: Memory) -> Work {
+        let size = source.size();
+        Work {
+            source: Arc::new(source),
+            plan: Plan::whole(size).unwrap(),
+            proof: Proof::Passed,
+            last: ends(ByteRange::span(0, size)),
+            sector: SectorSize::B512,
+            check: true,
+        }
+    }
+
+    fn disk() -> Vec<u8> {
+        pattern(usize::try_from(SIZE).unwrap())
+    }
+
+    fn old() -> Memory {
+        Memory::new(vec![0xFF; usize::try_from(SIZE).unwrap()])
+    }
+
+    fn ctx() -> Context {
+        let mut ctx = Context::new(64 << 10, |_| {});
+        (ctx.buffer, ctx.workers) = (256 << 10, 2);
+        ctx
+    }
+
+    /// Nothing at either end.
+    fn is_no_disk(target: &Memory) -> bool {
+        let bytes = target.bytes();
+        let mib = 1 << 20;
+        [&bytes[..mib], &bytes[bytes.len() - mib..]].iter().all(|end| end.iter().all(|byte| *byte == 0))
+    }
+
+    #[test]
+    fn what_makes_a_disk_comes_last() {
+        let target = old();
+        let written = write(&work(Memory::new(disk())), &target, &ctx()).unwrap();
+        assert_eq!((written.bytes, written.differ), (SIZE, vec![]));
+        assert!(target.bytes() == disk());
+        let writes = target.writes.lock().unwrap().clone();
+        let is_end =
+            |range: &ByteRange| ends(ByteRange::span(0, SIZE)).iter().any(|end| end.overlaps(*range));
+        assert!(writes[..2].iter().all(is_end), "zeroed first");
+        let body = writes.iter().skip(2).take_while(|range| !is_end(range)).count();
+        assert!(body > 0 && writes[2 + body..].iter().all(is_end), "written last: {writes:?}");
+    }
+
+    #[test]
+    fn the_source_is_read_once() {
+        let source = Arc::new(Memory::new(disk()));
+        let work = Work { source: source.clone(), ..work(Memory::new(disk())) };
+        write(&work, &old(), &ctx()).unwrap();
+        let read: u64 = source.reads.lock().unwrap().iter().map(|range| range.len()).sum();
+        assert_eq!(read, SIZE);
+    }
+
+    #[test]
+    fn a_failing_write_leaves_no_disk() {
+        for n in 2..12 {
+            let target = old().with(|target| target.fail_write = Some(n));
+            let error = write(&work(Memory::new(disk())), &target, &ctx()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NoSpace);
+            assert!(is_no_disk(&target), "{n}");
+        }
+    }
+
+    #[test]
+    fn an_unreadable_sector_is_named_and_leaves_no_disk() {
+        let bad = ByteRange::span(3 << 20, (3 << 20) + 1024);
+        let target = old();
+        let source = Memory::new(disk()).with(|source| source.bad = vec![bad]);
+        let error = write_disk(&plan(work(source)), &target, &ctx()).unwrap_err();
+        assert!(error.to_string().starts_with("LBA 6144 to 6145 could not be read"), "{error}");
+        assert!(is_no_disk(&target));
+    }
+
+    /// A target that forgets a bit.
+    struct Forgetful(Memory, u64);
+
+    impl ReadAt for Forgetful {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+            self.0.read_at(offset, buf)?;
+            let want = ByteRange::span(offset, offset + buf.len() as u64);
+            if want.contains(self.1) {
+                buf[ByteRange::span(self.1, self.1 + 1).index(offset)][0] ^= 1;
+            }
+            Ok(())
+        }
+    }
+
+    impl WriteAt for Forgetful {
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+            self.0.write_at(offset, bytes)
+        }
+
+        fn sync(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_does_not_read_back_is_named() {
+        for at in [0, 700, 2_000_000, SIZE - 1] {
+            let target = Forgetful(old(), at);
+            let written = write(&work(Memory::new(disk())), &target, &ctx()).unwrap();
+            assert_eq!(written.differ, [(at / 512, at / 512)]);
+            let unchecked = Work { check: false, ..work(Memory::new(disk())) };
+            assert_eq!(write(&unchecked, &target, &ctx()).unwrap().differ, []);
+        }
+    }
+
+    fn plan(work: Work) -> WritePlan {
+        WritePlan {
+            need: work.source.size(),
+            notes: vec![],
+            refusals: vec![],
+            wanted: None,
+            holds: None,
+            blank: true,
+            swapped: false,
+            work,
+        }
+    }
 }
