@@ -23,6 +23,8 @@ pub struct CloneOptions {
     pub move_backup_gpt: bool,
     /// Give the copy ids of its own.
     pub new_ids: bool,
+    /// Compare, and write only what differs. Onto devices only.
+    pub mend: bool,
 }
 
 /// What a clone will do, judged before anybody is asked.
@@ -64,6 +66,10 @@ pub fn plan_clone(
         can_move(has_gpt, &subject.name, destination)?;
     }
     let target = match destination {
+        Destination::File(_) if options.mend => {
+            let words = "--mend: a new image file has nothing that could be kept";
+            return Err(Error::new(ErrorKind::Usage, words));
+        }
         Destination::File(path) => {
             not_over_itself(subject, path, opener)?;
             None
@@ -108,7 +114,15 @@ pub fn plan_clone(
         swapped: survey.is_blank() && !blank,
         blank,
         holds: target.map(|(_, held)| held.survey),
-        work: Work { source, plan, proof: Proof::Passed, last, sector, check: options.check },
+        work: Work {
+            source,
+            plan,
+            proof: Proof::Passed,
+            last,
+            sector,
+            check: options.check,
+            mend: options.mend,
+        },
     };
     Ok(ClonePlan { write, twins: twins(&survey, options.new_ids), survey })
 }

@@ -12,6 +12,7 @@ mod copy;
 mod digest;
 mod estimate;
 mod fit;
+mod mend;
 mod names;
 mod open;
 mod passed;

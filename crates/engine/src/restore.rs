@@ -121,7 +121,7 @@ pub fn plan_restore(
         swapped: blank_backup && !blank,
         blank,
         holds: target.map(|(_, held)| held.survey),
-        work: Work { source, plan, proof, last, sector, check: options.check },
+        work: Work { source, plan, proof, last, sector, check: options.check, mend: false },
     })
 }
 

@@ -3,6 +3,7 @@
 
 use crate::context::{Context, Side, UNIT};
 use crate::copy::copy;
+use crate::mend;
 use crate::passed::{Passed, Recorded};
 use crate::plan::Plan;
 use crate::save::name_sectors;
@@ -45,6 +46,8 @@ pub(crate) struct Work {
     pub(crate) sector: SectorSize,
     /// Read the target back.
     pub(crate) check: bool,
+    /// Write only what differs.
+    pub(crate) mend: bool,
 }
 
 /// How the read-back knows what was written.
@@ -67,6 +70,8 @@ pub struct Written {
     pub absent: u64,
     /// First and last sector of what does not read back as it was written.
     pub differ: Vec<(u64, u64)>,
+    /// Of a mend: bytes that differed and were written.
+    pub mended: Option<u64>,
 }
 
 /// At either end of a disk or partition: what makes it one. More than the sectors of any table (LBA 0-33
@@ -86,18 +91,26 @@ pub fn write_disk(plan: &WritePlan, target: &dyn WriteAt, ctx: &Context) -> Resu
     write(&plan.work, target, ctx).map_err(|error| name_sectors(error, plan.work.sector))
 }
 
-fn write(work: &Work, target: &dyn WriteAt, ctx: &Context) -> Result<Written> {
+pub(crate) fn write(work: &Work, target: &dyn WriteAt, ctx: &Context) -> Result<Written> {
     let bytes = work.plan.bytes();
     let check = if work.check { bytes } else { 0 };
     ctx.expect(&[(bytes, UNIT), (check, UNIT / 2)]);
-    ctx.phase("writing", Side::Source, bytes, UNIT);
-    work.last.iter().try_for_each(|range| target.write_zeroes(*range))?;
-    target.sync()?;
-    let kept: Vec<ByteRange> =
-        work.last.iter().map(|range| range.intersect(ByteRange::span(0, work.source.size()))).collect();
+    let inside = ByteRange::span(0, work.source.size());
+    let kept: Vec<ByteRange> = work.last.iter().map(|range| range.intersect(inside)).collect();
     let (body, last) = work.plan.split(&kept);
-    let source = &*work.source;
     let mut written = Written { bytes, ..Written::default() };
+    if work.mend {
+        let mended = mend::mend(work, [&body, &last], target, ctx)?;
+        if mended.bytes > 0 {
+            let (_, touched) = body.split(&mended.touched);
+            written.differ = read_back(work, &[&touched, &last], target, None, ctx)?;
+        }
+        written.mended = Some(mended.bytes);
+        return Ok(written);
+    }
+    ctx.phase("writing", Side::Source, bytes, UNIT);
+    mend::zero(&work.last, target)?;
+    let source = &*work.source;
     let mut passed = Passed::default();
     for part in [&body, &last] {
         let report = match &work.proof {
@@ -108,25 +121,38 @@ fn write(work: &Work, target: &dyn WriteAt, ctx: &Context) -> Result<Written> {
         written.bad += lost(ExtentKind::Bad).sum::<u64>();
         written.absent += lost(ExtentKind::Absent).sum::<u64>();
     }
-    if work.check {
-        ctx.phase("reading back", Side::Sink, check, UNIT / 2);
-        let check = Check::against(source, work.sector);
-        let mut differ = vec![];
-        match &work.proof {
-            Proof::Backup { backup, patched } => {
-                differ = copy(&work.plan, target, check.proved_by(backup, patched), ctx)?.summary;
-            }
-            // In the buffers in which it was written.
-            Proof::Passed => {
-                for part in [&body, &last] {
-                    differ.extend(copy(part, target, check.clone().known_by(&passed), ctx)?.summary);
-                }
-            }
-        }
-        differ.sort_unstable();
-        written.differ = differ.into_iter().map(|range| sectors(range, work.sector)).collect();
-    }
+    written.differ = match &work.proof {
+        Proof::Backup { .. } => read_back(work, &[&work.plan], target, None, ctx)?,
+        // In the buffers in which it was written.
+        Proof::Passed => read_back(work, &[&body, &last], target, Some(&passed), ctx)?,
+    };
     Ok(written)
+}
+
+/// First and last sector of what the target does not have as the source has it, of what `parts` visit.
+fn read_back(
+    work: &Work,
+    parts: &[&Plan],
+    target: &dyn WriteAt,
+    passed: Option<&Passed>,
+    ctx: &Context,
+) -> Result<Vec<(u64, u64)>> {
+    if !work.check {
+        return Ok(vec![]);
+    }
+    ctx.phase("reading back", Side::Sink, parts.iter().map(|part| part.bytes()).sum(), UNIT / 2);
+    let mut differ = vec![];
+    for part in parts {
+        let check = Check::against(&*work.source, work.sector);
+        let check = match (&work.proof, passed) {
+            (Proof::Backup { backup, patched }, _) => check.proved_by(backup, patched),
+            (Proof::Passed, Some(passed)) => check.known_by(passed),
+            (Proof::Passed, None) => check,
+        };
+        differ.extend(copy(part, target, check, ctx)?.summary);
+    }
+    differ.sort_unstable();
+    Ok(differ.into_iter().map(|range| sectors(range, work.sector)).collect())
 }
 
 #[cfg(test)]
@@ -146,6 +172,7 @@ mod tests {
             last: ends(ByteRange::span(0, size)),
             sector: SectorSize::B512,
             check: true,
+            mend: false,
         }
     }
 

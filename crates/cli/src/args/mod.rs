@@ -62,7 +62,7 @@ pub enum Verb {
     /// Copy a disk to a disk, without an image between
     #[command(alias = "copy",
               after_long_help = help("selfsame clone sda sdb\nselfsame clone sda sdb --new-ids\n\
-                                      selfsame clone sda sdb --move-backup-gpt\nselfsame clone ./old.img sdb\n\
+                                      selfsame clone sda sdb --move-backup-gpt\nselfsame clone sda sdb --mend\nselfsame clone ./old.img sdb\n\
                                       selfsame clone sda ./copy.img\n\
                                       selfsame clone sda sdb --yes --target-id 0123456789"))]
     Clone(CloneArgs),
@@ -229,6 +229,9 @@ pub struct CloneArgs {
     /// On a larger disk, move the backup GPT to its end
     #[arg(long)]
     pub move_backup_gpt: bool,
+    /// Compare the two disks and write only what differs
+    #[arg(long, conflicts_with = "live")]
+    pub mend: bool,
     /// Do not ask; needs --target-id
     #[arg(long)]
     pub yes: bool,

@@ -18,6 +18,8 @@ struct Document<'a> {
     result: &'static str,
     target: &'a str,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mended: Option<u64>,
     bad: u64,
     differ: &'a [(u64, u64)],
     twins: Vec<TwinOut<'a>>,
@@ -36,8 +38,12 @@ pub fn run(args: &CloneArgs, tools: &Tools) -> Result<Exit> {
     let opening = OpenOptions { live: args.live, exclusive: true, sector: args.sector_size };
     let destination = restore::named(&args.target, tools)?;
     let subject = tools.opener().open(&args.source, opening)?;
-    let options =
-        CloneOptions { check: !args.no_check, move_backup_gpt: args.move_backup_gpt, new_ids: args.new_ids };
+    let options = CloneOptions {
+        check: !args.no_check,
+        move_backup_gpt: args.move_backup_gpt,
+        new_ids: args.new_ids,
+        mend: args.mend,
+    };
     let plan = engine::plan_clone(&subject, &destination, &tools.opener(), options)?;
     let mut notes = plan.write.notes.clone();
     notes.iter().for_each(|note| say(&format!("note: {note}")));
@@ -113,12 +119,16 @@ fn finish(args: &CloneArgs, name: &str, written: &Written, notes: &[String], twi
         result: json::result(exit),
         target: name,
         bytes: written.bytes,
+        mended: written.mended,
         bad: written.bad,
         differ: &written.differ,
         twins: twins.iter().map(|twin| TwinOut { what: &twin.what, id: &twin.id }).collect(),
         notes,
     };
-    let mut lines = vec![format!("{name}: {} written", exact(written.bytes))];
+    let mut lines = vec![match written.mended {
+        Some(bytes) => format!("{name}: {} compared, {} written", exact(written.bytes), exact(bytes)),
+        None => format!("{name}: {} written", exact(written.bytes)),
+    }];
     for (first, last) in written.differ.iter().take(20) {
         lines.push(format!("LBA {first} to {last} do not read back as they were written"));
     }
@@ -128,6 +138,7 @@ fn finish(args: &CloneArgs, name: &str, written: &Written, notes: &[String], twi
     }
     let next = match (exit, args.no_check) {
         (Exit::Mismatch, _) => "The target is not to be trusted: try another one".to_owned(),
+        (_, _) if written.mended == Some(0) => format!("It was the same already{}", unplug(twins)),
         (_, true) => format!("It was not read back{}", unplug(twins)),
         _ => format!("It was read back and is the same{}", unplug(twins)),
     };

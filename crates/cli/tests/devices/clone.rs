@@ -241,3 +241,34 @@ fn a_blank_disk_over_a_full_one_is_questioned_by_clone_too() {
     assert_eq!(session.end().0, Some(5));
     assert!(target.bytes() == before);
 }
+
+#[test]
+fn a_mend_writes_only_what_differs() {
+    let lab = Lab::new();
+    let source = lab.path("sample.img");
+    let mut bytes = testkit::sample::disk();
+    std::fs::write(&source, &bytes).unwrap();
+    let Some(target) = lab.disk("target.img", 72 * MIB) else { return };
+    std::fs::write(target.word(), &bytes).unwrap();
+    let words = done(&clone(text(&source), &target, &["--mend"]));
+    assert!(words.contains("64.0 MiB (67108864 bytes) compared, 0 bytes written"), "{words}");
+    assert!(words.contains("It was the same already"), "{words}");
+
+    // Two frames in the middle, and with them both ends of the disk.
+    for at in [20_000_000, 40_000_000] {
+        bytes[at] ^= 0xFF;
+    }
+    std::fs::write(&source, &bytes).unwrap();
+    let words = done(&clone(text(&source), &target, &["--mend"]));
+    let written = (2 << 20) + (2 << 16);
+    assert!(words.contains(&format!("({written} bytes) written")), "{words}");
+    assert!(target.bytes()[..64 << 20] == bytes);
+
+    let json = clone(text(&source), &target, &["--mend", "--json", "--new-ids"]);
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(document["mended"], 2 << 20, "{document}");
+    assert!(target.bytes()[444..64 << 20] == bytes[444..]);
+
+    let copy = lab.path("copy.img");
+    refused(&selfsame(&["clone", text(&source), text(&copy), "--mend"]), 2, &["nothing that could be kept"]);
+}
