@@ -2,6 +2,9 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 pub mod boot;
+mod boot_entry;
+pub mod esp;
+mod fat;
 mod finding;
 mod gpt;
 mod gpt_move;
@@ -19,6 +22,7 @@ mod sector_size;
 mod slices;
 mod types;
 
+pub use boot_entry::{BootEntry, BootId, BootPartition};
 pub use finding::Finding;
 pub use gpt::Gpt;
 pub use gpt_move::gpt_moved;
