@@ -68,4 +68,8 @@ loop "$scratch/target.img" 512
 id=$("$SELFSAME" disks --json | json "[x['id'] for x in d['disks'] if x['path'] == '$device'][0]")
 alone restore_device 0 "$SELFSAME" restore "$backup" "$device" --yes --target-id "$id" --progress=none
 same "$disk" "$device"
+blkdiscard -f -z "$device"
+id=$("$SELFSAME" disks --json | json "[x['id'] for x in d['disks'] if x['path'] == '$device'][0]")
+alone clone 0 "$SELFSAME" clone "$disk" "$device" --yes --target-id "$id" --progress=none
+same "$disk" "$device"
 passed sandbox_device

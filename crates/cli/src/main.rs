@@ -44,6 +44,7 @@ fn job(verb: &Verb) -> block::Result<Exit> {
         Verb::Save(args) => cmd::save::run(args, &tools),
         Verb::Verify(args) => cmd::verify::run(args, &tools),
         Verb::Restore(args) => cmd::restore::run(args, &tools),
+        Verb::Clone(args) => cmd::clone::run(args, &tools),
         Verb::Man(args) => cmd::man::run(args),
     }
 }

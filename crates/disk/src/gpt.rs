@@ -33,6 +33,16 @@ pub struct Gpt {
     pub hybrid: bool,
 }
 
+impl Gpt {
+    /// Where partitions must end, in bytes, on a disk of `size` bytes with room for this table's backup at its
+    /// end: before the array and the header.
+    pub fn usable_end(&self, sector: SectorSize, size: u64) -> u64 {
+        let array = u64::from(self.entries).saturating_mul(self.entry_size.into());
+        let behind = sector.lba(size).0.saturating_sub(sector.count(array)).saturating_sub(1);
+        sector.range(Lba(behind), 0).map_or(0, ByteRange::start)
+    }
+}
+
 /// A header with a right checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -110,6 +120,18 @@ pub(crate) fn header_crc(header: &[u8]) -> Option<u32> {
     Some(crc.finalize())
 }
 
+/// Makes the checksum of the header right that begins a sector.
+pub(crate) fn seal(sector: &mut [u8], header_size: usize) -> Option<()> {
+    let crc = header_crc(sector.get(..header_size)?)?;
+    put(sector, 16, &crc.to_le_bytes())
+}
+
+/// Writes a field of a structure.
+pub(crate) fn put(sector: &mut [u8], at: usize, bytes: &[u8]) -> Option<()> {
+    sector.get_mut(at..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(())
+}
+
 /// A header with its array, both intact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Copy {
@@ -140,7 +162,7 @@ impl Copy {
     }
 
     /// Do both describe the same partitions?
-    fn agrees(&self, other: &Self) -> bool {
+    pub(crate) fn agrees(&self, other: &Self) -> bool {
         let usable = |copy: &Self| (copy.header.first_usable_lba, copy.header.last_usable_lba);
         self.array == other.array
             && self.header.disk_guid == other.header.disk_guid

@@ -1,14 +1,16 @@
-//! The backup GPT moved to the end of a larger disk.
+//! A GPT written for a disk of another size: its backup moved to the end.
 
-use crate::gpt::{self, Header};
+use crate::gpt::{self, Header, put, seal};
 use crate::mbr;
 use crate::reader::Reader;
 use block::field::u32_at;
 use block::{ByteRange, Error, ErrorKind, Lba, ReadAt, Result, SectorSize};
 
 /// What to write, as (offset in bytes, whole sectors), so that the disk that `source` holds, copied onto
-/// one of `size` bytes, has its backup GPT at the end: both headers, the backup's array, and the size
-/// that the protective MBR covers. The partitions, and all else, stay. The primary comes last.
+/// one of `size` bytes, larger or smaller, has its backup GPT at the end: both headers with the last LBA that
+/// partitions may use, the backup's array, and the size that the protective MBR covers. A last usable LBA
+/// beyond the end would make Linux ignore the table. The partitions, and all else, stay. The primary comes
+/// last.
 ///
 /// Fails with [`ErrorKind::Unsupported`] unless the primary GPT is intact, and with [`ErrorKind::Usage`]
 /// if the backup does not fit behind the last partition.
@@ -57,13 +59,13 @@ fn moved(
     let (mbr, mut primary) = (mbr?, header?);
     put(&mut primary, 32, &place.header_lba.0.to_le_bytes())?;
     put(&mut primary, 48, &place.array_lba.0.checked_sub(1)?.to_le_bytes())?;
-    seal(&mut primary, &copy.header)?;
+    seal(&mut primary, copy.header.header_size)?;
 
     let mut backup = primary.clone();
     put(&mut backup, 24, &place.header_lba.0.to_le_bytes())?;
     put(&mut backup, 32, &gpt::PRIMARY.0.to_le_bytes())?;
     put(&mut backup, 72, &place.array_lba.0.to_le_bytes())?;
-    seal(&mut backup, &copy.header)?;
+    seal(&mut backup, copy.header.header_size)?;
 
     let mut array = copy.array.clone();
     array.resize(usize::try_from(place.array.len()).ok()?, 0);
@@ -82,15 +84,4 @@ fn protecting(mut sector0: Vec<u8>, last: Lba) -> Option<Vec<u8>> {
         put(&mut sector0, entry.checked_add(12)?, &covered.to_le_bytes())?;
     }
     Some(sector0)
-}
-
-/// Makes the checksum of a header right.
-fn seal(sector: &mut [u8], header: &Header) -> Option<()> {
-    let crc = gpt::header_crc(sector.get(..header.header_size)?)?;
-    put(sector, 16, &crc.to_le_bytes())
-}
-
-fn put(sector: &mut [u8], at: usize, bytes: &[u8]) -> Option<()> {
-    sector.get_mut(at..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(())
 }

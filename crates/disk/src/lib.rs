@@ -2,6 +2,9 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 pub mod boot;
+mod boot_entry;
+pub mod esp;
+mod fat;
 mod finding;
 mod gpt;
 mod gpt_move;
@@ -9,6 +12,7 @@ mod guid;
 mod kernel;
 pub mod layout;
 mod mbr;
+mod new_ids;
 mod partition;
 pub mod probe;
 mod reader;
@@ -18,10 +22,12 @@ mod sector_size;
 mod slices;
 mod types;
 
+pub use boot_entry::{BootEntry, BootId, BootPartition};
 pub use finding::Finding;
 pub use gpt::Gpt;
 pub use gpt_move::gpt_moved;
 pub use guid::Guid;
 pub use layout::{Layout, Table};
 pub use mbr::Mbr;
+pub use new_ids::new_ids;
 pub use partition::{Partition, TypeId};

@@ -6,12 +6,16 @@
 #![forbid(unsafe_code)]
 
 mod catalog;
+mod clone;
 mod context;
 mod copy;
 mod digest;
 mod estimate;
+mod fit;
+mod mend;
 mod names;
 mod open;
+mod passed;
 mod plan;
 mod relocate;
 mod restore;
@@ -20,19 +24,20 @@ mod save_plan;
 mod sinks;
 mod survey;
 mod verify;
+mod write_disk;
 
 pub use catalog::{Listed, State, backups};
+pub use clone::{CloneOptions, ClonePlan, Twin, plan_clone};
 pub use context::{Context, Event, OnError, Side};
 pub use copy::{Report, copy, copy_steps};
 pub use digest::Algorithm;
 pub use estimate::Estimate;
 pub use open::{Kind, OpenOptions, Opener, Subject, folder};
 pub use plan::{Placed, Plan, Step};
-pub use restore::{
-    Destination, RestoreOptions, RestorePlan, Restored, plan_restore, propose_target, restore,
-};
+pub use restore::{Destination, RestoreOptions, plan_restore, propose_target};
 pub use save::{Saved, save};
 pub use save_plan::{PlannedFile, SaveOptions, SavePlan, plan_save};
 pub use sinks::{AsIs, Check, Compare, ToTarget};
 pub use survey::{Survey, Surveyed, survey};
 pub use verify::{Differences, Fault, Verified, against, check_rest, verify};
+pub use write_disk::{WritePlan, Written, write_disk};

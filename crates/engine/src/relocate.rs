@@ -1,4 +1,4 @@
-//! A restore onto another geometry is a composed source, not a mode.
+//! A disk for another geometry, or with other ids, is a composed source, not a mode.
 
 use crate::plan::Plan;
 use block::{ByteRange, Extent, ExtentKind, ReadAt, Region, Result, Role, Source};
@@ -12,7 +12,7 @@ pub(crate) fn place((start, bytes): &Patch) -> ByteRange {
     ByteRange::span(*start, start + bytes.len() as u64)
 }
 
-/// A disk with some sectors replaced, and more of them behind its end, which read as zeroes.
+/// The first bytes of a disk with some of them replaced, and more behind its end, which read as zeroes.
 struct Patched {
     inner: Source,
     size: u64,
@@ -59,7 +59,7 @@ impl ReadAt for Patched {
             Extent { range: ByteRange::span(offset, self.size), kind: ExtentKind::Zero }
         };
         let next = self.ranges().map(|(range, _)| range.start()).find(|start| *start > offset);
-        let end = known.range.end().min(next.unwrap_or(u64::MAX));
+        let end = known.range.end().min(next.unwrap_or(self.size)).min(self.size);
         Ok(Extent { range: ByteRange::span(offset, end), ..known })
     }
 
@@ -72,22 +72,23 @@ impl ReadAt for Patched {
     }
 }
 
+/// The same disk as one of `size` bytes, cut off or filled up with zeroes, with `patches` in place of its
+/// bytes.
+pub(crate) fn patched(inner: Source, size: u64, mut patches: Vec<Patch>) -> Source {
+    patches.sort_unstable_by_key(|(start, _)| *start);
+    Arc::new(Patched { inner, size, patches })
+}
+
 /// The same disk on a larger one of `size` bytes with `patches` in place of its sectors.
 /// What lies between its end and the patches behind it is not visited.
-pub(crate) fn larger(
-    inner: Source,
-    plan: &Plan,
-    size: u64,
-    mut patches: Vec<Patch>,
-) -> Result<(Source, Plan)> {
-    patches.sort_unstable_by_key(|(start, _)| *start);
+pub(crate) fn larger(inner: Source, plan: &Plan, size: u64, patches: Vec<Patch>) -> Result<(Source, Plan)> {
     let old = inner.size();
     let more = Region { range: ByteRange::span(old, size), role: Role::Tail };
     let regions = plan.regions().iter().map(|placed| (placed.region, placed.file));
     let plan = Plan::new(size, regions.chain([(more, Some(plan.files().len()))]))?;
-    let first = patches.iter().map(|(start, _)| *start).find(|start| *start >= old).unwrap_or(size);
+    let first = patches.iter().map(|(start, _)| *start).filter(|start| *start >= old).min().unwrap_or(size);
     let (plan, _) = plan.split(&[ByteRange::span(old, first)]);
-    Ok((Arc::new(Patched { inner, size, patches }), plan))
+    Ok((patched(inner, size, patches), plan))
 }
 
 #[cfg(test)]
@@ -111,5 +112,21 @@ mod tests {
         assert_eq!(plan.bytes(), 1100, "what lies between is not touched");
         assert_eq!(source.extent_at(1000).unwrap().kind, ExtentKind::Zero);
         assert_eq!(source.extent_at(3).unwrap().range, ByteRange::span(3, 10));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_gone() {
+        let inner: Source = Arc::new(Memory::new(pattern(1000)));
+        let source = patched(inner, 600, vec![(590, vec![7; 10]), (0, vec![9; 5])]);
+        let mut have = vec![1; 600];
+        source.read_at(0, &mut have).unwrap();
+        let mut want = pattern(600);
+        want[..5].fill(9);
+        want[590..].fill(7);
+        assert_eq!(have, want);
+        assert_eq!(source.extent_at(5).unwrap().range, ByteRange::span(5, 590));
+        assert!(source.extent_at(600).is_err() && source.read_at(599, &mut [0; 2]).is_err());
+        let nothing_behind = patched(Arc::new(Memory::new(pattern(1000))), 600, vec![]);
+        assert_eq!(nothing_behind.extent_at(5).unwrap().range, ByteRange::span(5, 600));
     }
 }

@@ -1,16 +1,12 @@
-//! Writes a backup back: what makes it a disk goes first to zero and comes last, then all is read back.
+//! Plans to write a backup back; [`crate::write_disk`] carries it out.
 
-use crate::context::{Context, Side, UNIT};
-use crate::copy::copy;
 use crate::open::{OpenOptions, Opener, Subject};
 use crate::plan::Plan;
 use crate::relocate;
-use crate::sinks::{Check, ToTarget};
 use crate::survey::{Survey, survey};
-use crate::verify::{plan_of, sectors};
-use block::{
-    ByteRange, Error, ErrorKind, ExtentKind, FillAbsent, Result, Role, SectorSize, Slice, Source, WriteAt,
-};
+use crate::verify::plan_of;
+use crate::write_disk::{Proof, Work, WritePlan, ends};
+use block::{ByteRange, Error, ErrorKind, FillAbsent, Result, Role, SectorSize, Slice, Source};
 use device::{Facts, Monitor, Place, Refusal, Wanted};
 use image::{Backup, RegionInfo};
 use std::path::PathBuf;
@@ -36,60 +32,16 @@ pub enum Destination {
     File(PathBuf),
 }
 
-/// What a restore will do, judged before anybody is asked.
-pub struct RestorePlan {
-    /// Bytes that the target must have.
-    pub need: u64,
-    /// What the user should know.
-    pub notes: Vec<String>,
-    /// What speaks against it; with one of these it cannot be done.
-    pub refusals: Vec<String>,
-    /// What will be claimed, if it is a device.
-    pub wanted: Option<Wanted>,
-    /// What the target holds now, if it is a device.
-    pub holds: Option<Survey>,
-    /// The target holds nothing.
-    pub blank: bool,
-    /// The backup is of a blank disk and the target is not blank: are they swapped?
-    pub swapped: bool,
-    backup: Arc<Backup>,
-    source: Source,
-    plan: Plan,
-    /// What does not come from the backup as it is, ascending.
-    patched: Vec<ByteRange>,
-    /// The sectors that make the target what it will be, ascending.
-    last: Vec<ByteRange>,
-    sector: SectorSize,
-    check: bool,
-}
-
-/// What a restore did.
-#[derive(Debug, Default)]
-pub struct Restored {
-    /// Bytes of the disk that the target holds now.
-    pub bytes: u64,
-    /// Bytes that are bad in the backup; zeroes on the target.
-    pub bad: u64,
-    /// Bytes that the backup does not hold; zeroes on the target.
-    pub absent: u64,
-    /// First and last sector of what does not read back as it was written.
-    pub differ: Vec<(u64, u64)>,
-}
-
-/// At either end of a disk or partition: what makes it one. More than the sectors of any table (LBA 0-33
-/// and the last 34), and the superblocks of all filesystems, LVM and RAID.
-const ENDS: u64 = 1 << 20;
-
 /// Decides where every byte goes, and collects all that speaks against it.
 pub fn plan_restore(
     backup: &Arc<Backup>,
     destination: &Destination,
     opener: &Opener<'_>,
     options: RestoreOptions,
-) -> Result<RestorePlan> {
+) -> Result<WritePlan> {
     let manifest = backup.manifest();
     if options.move_backup_gpt {
-        can_move(manifest.table.kind, destination)?;
+        can_move(manifest.table.kind == image::TableKind::Gpt, "this backup", destination)?;
     }
     let sector = SectorSize::new(manifest.disk.sector_size).unwrap_or(SectorSize::B512);
     let disk = backup.disk()?;
@@ -160,7 +112,8 @@ pub fn plan_restore(
     }
     let blank_backup = manifest.totals.is_some_and(|totals| totals.data == 0);
     let blank = target.as_ref().is_none_or(|(_, held)| held.is_blank());
-    Ok(RestorePlan {
+    let proof = Proof::Backup { backup: Arc::clone(backup), patched };
+    Ok(WritePlan {
         need,
         notes,
         refusals,
@@ -168,29 +121,23 @@ pub fn plan_restore(
         swapped: blank_backup && !blank,
         blank,
         holds: target.map(|(_, held)| held.survey),
-        backup: Arc::clone(backup),
-        source,
-        plan,
-        patched,
-        last,
-        sector,
-        check: options.check,
+        work: Work { source, plan, proof, last, sector, check: options.check, mend: false },
     })
 }
 
 /// A target as it is shown before anything is written.
-struct Held {
-    survey: Survey,
-    subject: Subject,
+pub(crate) struct Held {
+    pub(crate) survey: Survey,
+    pub(crate) subject: Subject,
 }
 
 impl Held {
-    fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         self.survey.is_blank()
     }
 }
 
-fn look(opener: &Opener<'_>, place: &Place) -> Result<Held> {
+pub(crate) fn look(opener: &Opener<'_>, place: &Place) -> Result<Held> {
     let subject = opener.open(&place.path, OpenOptions { live: true, ..OpenOptions::default() })?;
     Ok(Held { survey: survey(&subject.source, subject.sector, false)?, subject })
 }
@@ -206,7 +153,7 @@ fn wanted(monitor: &dyn Monitor, backup: &Backup, place: &Place, held: &Held, ne
 }
 
 /// What speaks against this target now. It is judged again on the open handle.
-fn in_the_way(monitor: &dyn Monitor, wanted: &Wanted, place: &Place) -> Result<Vec<String>> {
+pub(crate) fn in_the_way(monitor: &dyn Monitor, wanted: &Wanted, place: &Place) -> Result<Vec<String>> {
     let facts = Facts {
         name: place.name(),
         instance: wanted.instance,
@@ -275,65 +222,28 @@ fn judge_size(
     if have <= need || options.part.is_some() {
         return;
     }
-    if options.move_backup_gpt {
-        notes
-            .push(format!("the target is larger: the backup GPT moves to its end, {} bytes on", have - need));
-        return;
+    let has_gpt = backup.manifest().table.kind == image::TableKind::Gpt;
+    notes.extend(if_larger(has_gpt, options.move_backup_gpt, have - need));
+}
+
+/// What to say of a target that has this many bytes more.
+pub(crate) fn if_larger(has_gpt: bool, move_backup_gpt: bool, more: u64) -> Vec<String> {
+    if move_backup_gpt {
+        return vec![format!("the target is larger: the backup GPT moves to its end, {more} bytes on")];
     }
-    notes.push(format!("the target is larger: its last {} bytes stay unused", have - need));
-    if backup.manifest().table.kind == image::TableKind::Gpt {
-        notes.push(
-            "the backup GPT will lie where it was, not at the target's end; --move-backup-gpt moves it"
-                .to_owned(),
-        );
-    }
+    let unused = format!("the target is larger: its last {more} bytes stay unused");
+    let gpt = "the backup GPT will lie where it was, not at the target's end; --move-backup-gpt moves it";
+    [unused].into_iter().chain(has_gpt.then(|| gpt.to_owned())).collect()
 }
 
 /// A backup GPT is moved only where there is one, and where the target has a size of its own.
-fn can_move(table: image::TableKind, destination: &Destination) -> Result<()> {
-    let why = match (table, destination) {
-        (image::TableKind::Gpt, Destination::Device(_)) => return Ok(()),
-        (image::TableKind::Gpt, Destination::File(_)) => "a new image file is as large as the disk was",
-        _ => "this backup has no GPT",
+pub(crate) fn can_move(has_gpt: bool, what: &str, destination: &Destination) -> Result<()> {
+    let why = match (has_gpt, destination) {
+        (true, Destination::Device(_)) => return Ok(()),
+        (true, Destination::File(_)) => "a new image file is as large as the disk was".to_owned(),
+        (false, _) => format!("{what} has no GPT"),
     };
     Err(Error::new(ErrorKind::Usage, format!("--move-backup-gpt: {why}")))
-}
-
-/// The ranges at both ends of `window`, which may meet.
-fn ends(window: ByteRange) -> Vec<ByteRange> {
-    let first = ByteRange::span(window.start(), window.start() + ENDS).intersect(window);
-    let last = ByteRange::span(window.end().saturating_sub(ENDS).max(first.end()), window.end());
-    [first, last].into_iter().filter(|range| !range.is_empty()).collect()
-}
-
-/// Carries out a plan on a claimed target or a new file. If it fails or stops anywhere, the target is no
-/// disk: its ends are zeroes.
-pub fn restore(plan: &RestorePlan, target: &dyn WriteAt, ctx: &Context) -> Result<Restored> {
-    let bytes = plan.plan.bytes();
-    let check = if plan.check { bytes } else { 0 };
-    ctx.expect(&[(bytes, UNIT), (check, UNIT / 2)]);
-    ctx.phase("writing", Side::Source, bytes, UNIT);
-    plan.last.iter().try_for_each(|range| target.write_zeroes(*range))?;
-    target.sync()?;
-    let kept: Vec<ByteRange> =
-        plan.last.iter().map(|range| range.intersect(ByteRange::span(0, plan.need))).collect();
-    let (body, last) = plan.plan.split(&kept);
-    let source = &*plan.source;
-    let mut restored = Restored { bytes, ..Restored::default() };
-    for part in [&body, &last] {
-        let report = copy(part, source, ToTarget(target), ctx)?;
-        let lost = |kind| report.missing.iter().filter(move |e| e.kind == kind).map(|e| e.range.len());
-        restored.bad += lost(ExtentKind::Bad).sum::<u64>();
-        restored.absent += lost(ExtentKind::Absent).sum::<u64>();
-    }
-    if plan.check {
-        ctx.phase("reading back", Side::Sink, check, UNIT / 2);
-        let same = Check::against(source, plan.sector).proved_by(&plan.backup, &plan.patched);
-        let mut differ = copy(&plan.plan, target, same, ctx)?.summary;
-        differ.sort_unstable();
-        restored.differ = differ.into_iter().map(|range| sectors(range, plan.sector)).collect();
-    }
-    Ok(restored)
 }
 
 /// The disks of this machine that a backup may have come from: by serial or WWN, and size.

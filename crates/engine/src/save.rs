@@ -81,7 +81,7 @@ pub fn save(subject: &Subject, plan: SavePlan, files: &dyn Files, ctx: &Context)
 }
 
 /// A sector that cannot be read is named by its number: that is what the drive's own tools ask for.
-fn name_sectors(error: Error, sector: SectorSize) -> Error {
+pub(crate) fn name_sectors(error: Error, sector: SectorSize) -> Error {
     match error.range() {
         Some(range) if error.kind() == ErrorKind::Media && !range.is_empty() => {
             let (first, last) = sectors(range, sector);

@@ -212,7 +212,7 @@ fn room_at(subject: &Subject, opener: &Opener<'_>, dest: &Path, notes: &mut Vec<
 }
 
 /// Does the destination lie on what is to be saved: the disk, or a loop device over the image file?
-fn is_below(subject: &Subject, monitor: &dyn Monitor, below: &Below) -> Result<bool> {
+pub(crate) fn is_below(subject: &Subject, monitor: &dyn Monitor, below: &Below) -> Result<bool> {
     let lies_on = |disk: &device::Disk| below.disks.iter().any(|other| other.instance == disk.instance);
     if let Some(place) = &subject.place {
         return Ok(lies_on(&place.disk));

@@ -1,5 +1,6 @@
 //! The sinks that are not formats.
 
+use crate::passed::Passed;
 use block::{
     Buf, Buffer, ByteRange, Encode, Extent, ExtentKind, ReadAt, Result, SectorSize, Sink, WriteAt, extents,
 };
@@ -49,9 +50,18 @@ impl Sink for ToTarget<'_> {
 pub struct Check<'a> {
     reference: &'a dyn ReadAt,
     unit: u64,
-    proof: Option<&'a Backup>,
-    patched: &'a [ByteRange],
+    proof: Known<'a>,
     differ: Vec<ByteRange>,
+}
+
+/// Digests that tell what is the same, so that the reference is read only where something differs.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    Nothing,
+    /// Of a backup, but for what does not come from it as it is.
+    Backup(&'a Backup, &'a [ByteRange]),
+    /// Of what went to a target.
+    Passed(&'a Passed),
 }
 
 /// The parallel half of [`Check`].
@@ -67,24 +77,37 @@ impl<'a> Check<'a> {
     /// Compares with `reference`, and names what differs in units of `unit` bytes (a sector). What the
     /// reference does not have is not compared.
     pub fn against(reference: &'a dyn ReadAt, unit: SectorSize) -> Self {
-        Self { reference, unit: unit.bytes(), proof: None, patched: &[], differ: vec![] }
+        Self { reference, unit: unit.bytes(), proof: Known::Nothing, differ: vec![] }
     }
 
     /// The reference is this backup, by the same stored files, but for the `patched` ranges of the disk.
     /// So its digests tell what is the same, and it is decoded only where something differs.
     #[must_use]
     pub fn proved_by(self, backup: &'a Backup, patched: &'a [ByteRange]) -> Self {
-        Self { proof: Some(backup), patched, ..self }
+        Self { proof: Known::Backup(backup, patched), ..self }
+    }
+
+    /// The reference is what went to a target while these digests were taken, in the same buffers.
+    #[must_use]
+    pub(crate) fn known_by(self, passed: &'a Passed) -> Self {
+        Self { proof: Known::Passed(passed), ..self }
     }
 
     /// Do the digests say that all of it is the same?
     fn proves(&self, buffer: &Buffer) -> Result<bool> {
-        let patched = |extent: &Extent| self.patched.iter().any(|range| range.overlaps(extent.range));
+        if buffer.is_run() {
+            return Ok(false);
+        }
         match self.proof {
-            Some(backup) if !buffer.is_run() && !buffer.extents.iter().any(patched) => {
+            Known::Nothing => Ok(false),
+            Known::Backup(backup, patched) => {
+                let is_patched = |extent: &Extent| patched.iter().any(|range| range.overlaps(extent.range));
+                if buffer.extents.iter().any(is_patched) {
+                    return Ok(false);
+                }
                 backup.holds(buffer.file, buffer.offset, &buffer.data)
             }
-            _ => Ok(false),
+            Known::Passed(passed) => Ok(passed.holds(buffer)),
         }
     }
 }

@@ -59,6 +59,13 @@ pub enum Verb {
                                       selfsame restore BACKUP sdb5 --part 5\n\
                                       selfsame restore BACKUP sdb --yes --target-id 0123456789"))]
     Restore(RestoreArgs),
+    /// Copy a disk to a disk, without an image between
+    #[command(alias = "copy",
+              after_long_help = help("selfsame clone sda sdb\nselfsame clone sda sdb --new-ids\n\
+                                      selfsame clone sda sdb --move-backup-gpt\nselfsame clone sda sdb --mend\nselfsame clone ./old.img sdb\n\
+                                      selfsame clone sda ./copy.img\n\
+                                      selfsame clone sda sdb --yes --target-id 0123456789"))]
+    Clone(CloneArgs),
     /// Write the man pages into a folder
     #[command(hide = true)]
     Man(ManArgs),
@@ -209,6 +216,45 @@ pub struct RestoreArgs {
     pub job: JobArgs,
 }
 
+/// `clone`.
+#[derive(Debug, Args)]
+pub struct CloneArgs {
+    /// What to copy FROM: a disk, a partition, a volume, or an image file
+    pub source: PathBuf,
+    /// The disk or new image file to write TO
+    pub target: PathBuf,
+    /// Give the copy a disk id and partition GUIDs of its own, so that both can be in one machine
+    #[arg(long)]
+    pub new_ids: bool,
+    /// On a larger disk, move the backup GPT to its end
+    #[arg(long)]
+    pub move_backup_gpt: bool,
+    /// Compare the two disks and write only what differs
+    #[arg(long, conflicts_with = "live")]
+    pub mend: bool,
+    /// Do not ask; needs --target-id
+    #[arg(long)]
+    pub yes: bool,
+    /// The ID of the disk to write to, as `selfsame disks` prints it
+    #[arg(long, value_name = "ID")]
+    pub target_id: Option<String>,
+    /// Overwrite an image file that exists
+    #[arg(long)]
+    pub force: bool,
+    /// Copy although it is mounted read-write: the copy may be torn
+    #[arg(long)]
+    pub live: bool,
+    /// Leave out reading back and comparing what was written
+    #[arg(long)]
+    pub no_check: bool,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
+    /// Output.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
 /// `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
@@ -226,6 +272,7 @@ impl Verb {
             Self::Save(args) => args.job.json,
             Self::Verify(args) => args.job.json,
             Self::Restore(args) => args.job.json,
+            Self::Clone(args) => args.job.json,
             Self::Man(_) => false,
         }
     }
@@ -243,7 +290,9 @@ mod tests {
 
     #[test]
     fn the_words_that_people_type_work_too() {
-        for line in ["list", "backup a b", "image a b", "check x", "write x sdb", "flash x sdb"] {
+        for line in
+            ["list", "backup a b", "image a b", "check x", "write x sdb", "flash x sdb", "copy sda sdb"]
+        {
             let words = std::iter::once("selfsame").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }

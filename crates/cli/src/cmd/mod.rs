@@ -1,6 +1,7 @@
 //! One verb a file.
 
 pub mod backups;
+pub mod clone;
 pub mod disks;
 pub mod man;
 pub mod restore;

@@ -9,9 +9,10 @@ use crate::ui::text::{exact, size};
 use crate::ui::{json, say};
 use block::{Error, ErrorKind, Result};
 use device::{Monitor, Place};
-use engine::{Destination, RestoreOptions, RestorePlan, Restored};
+use engine::{Destination, RestoreOptions, WritePlan, Written};
 use image::{Backup, ImageFile, Store};
 use serde::Serialize;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The final document; docs/JSON.md.
@@ -49,15 +50,10 @@ pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
             (path.display().to_string(), restored)
         }
         Destination::Device(place) => {
-            confirm(args, &backup, &plan, tools)?;
-            let wanted = plan.wanted.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "no target"))?;
-            let target = match tools.monitor.claim(wanted)? {
-                Ok(target) => target,
-                Err(refusals) => {
-                    let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-                    return Err(Error::new(ErrorKind::Refused, all.join("; ")));
-                }
-            };
+            let manifest = backup.manifest();
+            let from = format!("{}: {}, {}", args.backup.display(), manifest.name, size(manifest.disk.size));
+            confirm(from, &plan, tools)?;
+            let target = claim(&plan, tools)?;
             let name = place.path.display().to_string();
             let restored = write(args, tools, &backup, &plan, &target, &name)
                 .inspect_err(|_| say(&format!("{name} is no disk now: what makes it one was not written")))?;
@@ -81,15 +77,15 @@ fn write(
     args: &RestoreArgs,
     tools: &Tools,
     backup: &Backup,
-    plan: &RestorePlan,
+    plan: &WritePlan,
     target: &dyn block::WriteAt,
     name: &str,
-) -> Result<Restored> {
+) -> Result<Written> {
     let names =
         Names { source: args.backup.display().to_string(), sink: name.to_owned(), ..Names::default() };
     job::run(tools, args.job, names, backup.manifest().grid, |ctx| {
         engine::check_rest(backup, ctx)?;
-        engine::restore(plan, target, ctx)
+        engine::write_disk(plan, target, ctx)
     })
 }
 
@@ -118,6 +114,11 @@ fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Des
             }
         };
     };
+    named(path, tools)
+}
+
+/// What a word names: a device, or a new image file, which has a slash in its name.
+pub(super) fn named(path: &Path, tools: &Tools) -> Result<Destination> {
     let word = path.to_string_lossy();
     match tools.monitor.find(&word) {
         Ok(place) => Ok(Destination::Device(Box::new(place))),
@@ -125,14 +126,13 @@ fn destination(args: &RestoreArgs, backup: &Backup, tools: &Tools) -> Result<Des
         Err(no_device) if !word.contains('/') => {
             Err(no_device.context(format!("for a new image file write ./{word}")))
         }
-        Err(_) => Ok(Destination::File(path.clone())),
+        Err(_) => Ok(Destination::File(path.to_owned())),
     }
 }
 
-/// Has the monitor show what would be written and what would be lost, and ask.
-fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, tools: &Tools) -> Result<()> {
+/// Has the monitor show what would be written and what would be lost, and ask. `from`: what is copied.
+pub(super) fn confirm(from: String, plan: &WritePlan, tools: &Tools) -> Result<()> {
     let wanted = plan.wanted.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "no target"))?;
-    let manifest = backup.manifest();
     let mut holds = vec![];
     if let Some(survey) = plan.holds.as_ref().filter(|_| !plan.blank) {
         if survey.regions.iter().all(|surveyed| surveyed.content.is_none()) {
@@ -150,14 +150,18 @@ fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, tools: &Tool
         }
     }
     if plan.swapped {
-        holds.push("The backup is of a BLANK disk and this disk is not blank: are they swapped?".to_owned());
+        holds.push("What is copied is a BLANK disk and this disk is not blank: are they swapped?".to_owned());
     }
-    tools.monitor.confirm(Asked {
-        instance: wanted.instance,
-        id: wanted.id,
-        blank: plan.blank,
-        from: format!("{}: {}, {}", args.backup.display(), manifest.name, size(manifest.disk.size)),
-        holds,
+    let (instance, id) = (wanted.instance, wanted.id);
+    tools.monitor.confirm(Asked { instance, id, blank: plan.blank, from, holds })
+}
+
+/// Claims what was confirmed.
+pub(super) fn claim(plan: &WritePlan, tools: &Tools) -> Result<device::Target> {
+    let wanted = plan.wanted.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "no target"))?;
+    tools.monitor.claim(wanted)?.map_err(|refusals| {
+        let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        Error::new(ErrorKind::Refused, all.join("; "))
     })
 }
 
@@ -165,7 +169,7 @@ fn confirm(args: &RestoreArgs, backup: &Backup, plan: &RestorePlan, tools: &Tool
 fn finish(
     args: &RestoreArgs,
     name: &str,
-    restored: &Restored,
+    restored: &Written,
     notes: &[String],
     twin: Option<&str>,
 ) -> Result<Exit> {

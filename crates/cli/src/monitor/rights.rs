@@ -82,6 +82,8 @@ pub(super) struct Permitted {
     pub(super) paths: Vec<(PathBuf, Rights)>,
     /// To read.
     pub(super) devices: Devices,
+    /// Words for what is copied from a disk to a disk: those are never written.
+    pub(super) sources: Vec<String>,
     /// A disk may be written, once that is confirmed.
     pub(super) writes: bool,
     /// `--yes`.
@@ -96,6 +98,7 @@ impl Permitted {
         let mut permitted = Self {
             paths: vec![],
             devices: Devices::Named(vec![]),
+            sources: vec![],
             writes: false,
             yes: false,
             target_id: None,
@@ -120,6 +123,13 @@ impl Permitted {
                     None => permitted.devices = Devices::All,
                     Some(target) => permitted.write(target),
                 }
+            }
+            Verb::Clone(args) => {
+                permitted.read(&args.source);
+                permitted.sources.push(args.source.to_string_lossy().into_owned());
+                permitted.write(&args.target);
+                permitted.writes = true;
+                (permitted.yes, permitted.target_id) = (args.yes, args.target_id.clone());
             }
             Verb::Man(_) => {}
         }

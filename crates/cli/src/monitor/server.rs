@@ -227,10 +227,14 @@ impl Server {
         with((), vec![folder.open(name, how.into())?])
     }
 
-    /// The path of a folder that is held: where others lie is not told.
+    /// The path of a folder that is held or read: where others lie is not told.
     fn held_path<'a>(&self, path: &'a OsStr) -> Result<&'a Path> {
-        let held = self.held.values().any(|held| held.folder.path().as_os_str() == path);
-        if held { Ok(Path::new(path)) } else { Err(Error::io(denied(), path.display().to_string())) }
+        let held = self.held.values().map(|held| held.folder.path());
+        if held.chain(self.read.iter().map(PathBuf::as_path)).any(|held| held == Path::new(path)) {
+            Ok(Path::new(path))
+        } else {
+            Err(Error::io(denied(), path.display().to_string()))
+        }
     }
 
     fn must_be_named(&self, shown: Instance) -> Result<()> {
@@ -286,6 +290,8 @@ impl Server {
         for path in &self.read {
             wanted.never.extend(self.monitor.below(path)?.disks);
         }
+        let sources = self.permitted.sources.iter().filter_map(|word| self.monitor.find(word).ok());
+        wanted.never.extend(sources.map(|place| place.disk.attached()));
         match self.monitor.claim(&wanted)? {
             Err(refusals) => answer(Err::<(), _>(refusals)),
             Ok(target) => {

@@ -9,6 +9,7 @@
     clippy::print_stderr
 )]
 
+mod clone;
 mod confirm;
 mod larger;
 mod restore;

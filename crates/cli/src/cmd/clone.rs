@@ -1,0 +1,156 @@
+//! `clone`: copies a disk to a disk, without an image between.
+
+use super::{Tools, job, restore};
+use crate::args::CloneArgs;
+use crate::exit::Exit;
+use crate::ui::progress::Names;
+use crate::ui::text::{count, exact, quoted, size};
+use crate::ui::{json, say};
+use block::{Error, ErrorKind, Result};
+use device::Monitor;
+use engine::{CloneOptions, ClonePlan, Destination, OpenOptions, Subject, Twin, Written};
+use image::ImageFile;
+use serde::Serialize;
+
+/// The final document; docs/JSON.md.
+#[derive(Serialize)]
+struct Document<'a> {
+    result: &'static str,
+    target: &'a str,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mended: Option<u64>,
+    bad: u64,
+    differ: &'a [(u64, u64)],
+    twins: Vec<TwinOut<'a>>,
+    notes: &'a [String],
+}
+
+/// An id that two disks have now.
+#[derive(Serialize)]
+struct TwinOut<'a> {
+    what: &'a str,
+    id: &'a str,
+}
+
+/// Carries out `clone`.
+pub fn run(args: &CloneArgs, tools: &Tools) -> Result<Exit> {
+    let opening = OpenOptions { live: args.live, exclusive: true, sector: args.sector_size };
+    let destination = restore::named(&args.target, tools)?;
+    let subject = tools.opener().open(&args.source, opening)?;
+    let options = CloneOptions {
+        check: !args.no_check,
+        move_backup_gpt: args.move_backup_gpt,
+        new_ids: args.new_ids,
+        mend: args.mend,
+    };
+    let plan = engine::plan_clone(&subject, &destination, &tools.opener(), options)?;
+    let mut notes = plan.write.notes.clone();
+    notes.iter().for_each(|note| say(&format!("note: {note}")));
+    if !plan.write.refusals.is_empty() {
+        return Err(Error::new(ErrorKind::Refused, plan.write.refusals.join("; ")));
+    }
+    let (name, written) = match &destination {
+        Destination::File(path) => {
+            let name = path.display().to_string();
+            let target = ImageFile::create(&tools.monitor, path, plan.write.need, args.force)?;
+            let written = write(args, tools, &subject, &plan, &target, &name)?;
+            if written.differ.is_empty() {
+                target.publish()?;
+            }
+            (name, written)
+        }
+        Destination::Device(place) => {
+            restore::confirm(from(&subject, &plan), &plan.write, tools)?;
+            let target = restore::claim(&plan.write, tools)?;
+            let name = place.path.display().to_string();
+            let written = write(args, tools, &subject, &plan, &target, &name)
+                .inspect_err(|_| say(&format!("{name} is no disk now: what makes it one was not written")))?;
+            if place.is_whole_disk()
+                && let Err(why) = tools.monitor.reread_table(&target)
+            {
+                notes.push(format!(
+                    "the kernel did not read the new table ({why}): unplug the disk and plug it in again"
+                ));
+            }
+            (name, written)
+        }
+    };
+    let is_device = matches!(destination, Destination::Device(_));
+    let twins = if is_device { &plan.twins[..] } else { &[] };
+    finish(args, &name, &written, &notes, twins)
+}
+
+/// What is copied, in words.
+fn from(subject: &Subject, plan: &ClonePlan) -> String {
+    let path = subject.path.display();
+    let bytes = size(subject.source.size());
+    let Some(place) = &subject.place else { return format!("{path}: {}, {bytes}", subject.kind) };
+    let identity = place.identity();
+    let held = plan.survey.regions.iter().filter_map(|region| region.content.as_ref());
+    let labels: Vec<String> = held.filter_map(|content| content.label.as_deref().map(quoted)).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!(", holds {}", labels.join(", ")) };
+    let serial = if identity.serial.is_empty() { "-" } else { &identity.serial };
+    format!("{path}: {} {}, serial {serial}, {bytes}{labels}", identity.transport, identity.model)
+}
+
+fn write(
+    args: &CloneArgs,
+    tools: &Tools,
+    subject: &Subject,
+    plan: &ClonePlan,
+    target: &dyn block::WriteAt,
+    name: &str,
+) -> Result<Written> {
+    let names =
+        Names { source: subject.path.display().to_string(), sink: name.to_owned(), ..Names::default() };
+    let grid = image::grid_for(plan.write.need);
+    job::run(tools, args.job, names, grid, |ctx| engine::write_disk(&plan.write, target, ctx))
+}
+
+fn finish(args: &CloneArgs, name: &str, written: &Written, notes: &[String], twins: &[Twin]) -> Result<Exit> {
+    let exit = match written {
+        written if !written.differ.is_empty() => Exit::Mismatch,
+        written if written.bad > 0 => Exit::Losses,
+        _ => Exit::Done,
+    };
+    let document = Document {
+        result: json::result(exit),
+        target: name,
+        bytes: written.bytes,
+        mended: written.mended,
+        bad: written.bad,
+        differ: &written.differ,
+        twins: twins.iter().map(|twin| TwinOut { what: &twin.what, id: &twin.id }).collect(),
+        notes,
+    };
+    let mut lines = vec![match written.mended {
+        Some(bytes) => format!("{name}: {} compared, {} written", exact(written.bytes), exact(bytes)),
+        None => format!("{name}: {} written", exact(written.bytes)),
+    }];
+    for (first, last) in written.differ.iter().take(20) {
+        lines.push(format!("LBA {first} to {last} do not read back as they were written"));
+    }
+    if !twins.is_empty() && exit != Exit::Mismatch {
+        lines.push("on both disks now:".to_owned());
+        lines.extend(twins.iter().map(|twin| format!("  id of {}: {}", twin.what, twin.id)));
+    }
+    let next = match (exit, args.no_check) {
+        (Exit::Mismatch, _) => "The target is not to be trusted: try another one".to_owned(),
+        (_, _) if written.mended == Some(0) => format!("It was the same already{}", unplug(twins)),
+        (_, true) => format!("It was not read back{}", unplug(twins)),
+        _ => format!("It was read back and is the same{}", unplug(twins)),
+    };
+    job::end(args.job, exit, &document, &lines.join("\n"), &next)
+}
+
+/// What to do about ids that two disks have.
+fn unplug(twins: &[Twin]) -> String {
+    let Some(first) = twins.first() else { return String::new() };
+    let more = match twins.len() {
+        1 => String::new(),
+        all => format!(" and {}", count(all as u64 - 1, "more id")),
+    };
+    let what = if first.what == "disk" { String::new() } else { format!(" of {}", first.what) };
+    format!(". Two disks have id {}{what}{more} now: unplug one of them before you start a system", first.id)
+}
