@@ -24,7 +24,7 @@ behind() {
     job=$(grep -l '^seccomp(SECCOMP_SET_MODE_FILTER.* = 0' "$scratch"/calls/*) || fail "no process entered a sandbox"
     [ "$(wc -l <<<"$job")" -eq 1 ] || fail "more than one process entered a sandbox: $job"
     monitor=$(grep -lF "execve(\"$SELFSAME\"" "$scratch"/calls/*)
-    tac "$job" | sed '/^seccomp(/q' | tac
+    awk '/^seccomp\(/ { last = NR } { line[NR] = $0 } END { while (++last <= NR) print line[last] }' "$job"
     for file in "$scratch"/calls/*; do
         [ "$file" != "$job" ] && [ "$file" != "$monitor" ] || continue
         ! grep -q "^clone.* = ${file##*.}\$" "$monitor" || continue
