@@ -76,6 +76,9 @@ pub fn plan_restore(
     let mut last = ends(window);
     if let Some((place, _)) = &target {
         let have = place.size();
+        if options.part.is_none() {
+            refusals.extend(disk_onto_partition(backup, place));
+        }
         judge_size(backup, need, have, options, &mut refusals, &mut notes);
         if place.sector() != manifest.disk.sector_size {
             refusals.push(format!(
@@ -185,6 +188,20 @@ fn partition(backup: &Backup, number: u32) -> Result<&RegionInfo> {
         }
         Some(region) => Ok(region),
     }
+}
+
+/// What has a partition table goes onto a whole disk.
+fn disk_onto_partition(backup: &Backup, place: &Place) -> Option<String> {
+    let manifest = backup.manifest();
+    let is_disk =
+        manifest.disk.kind == image::DiskKind::Disk || manifest.table.kind != image::TableKind::None;
+    (is_disk && !place.is_whole_disk()).then(|| {
+        format!(
+            "{} is a partition, and this backup is of a whole disk: did you mean {}? For one partition of it: --part N",
+            place.name(),
+            place.disk.name
+        )
+    })
 }
 
 /// A partition goes onto a whole disk only where the same one is.

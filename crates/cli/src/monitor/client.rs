@@ -1,7 +1,8 @@
 //! The job's side: what it may not do itself it asks the monitor for, and gets descriptors.
 
 use super::wire::{
-    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, MAX_ANSWER, Question, Token, receive, send,
+    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, MAX_ANSWER, MAX_LINES, Question, Token, receive,
+    send,
 };
 use block::{Entry, Error, ErrorKind, Files, Folder, Found, How, Result};
 use device::{
@@ -62,7 +63,12 @@ impl Client {
     }
 
     /// Has the monitor ask the user. Fails with [`ErrorKind::Refused`] unless the answer is yes.
-    pub fn confirm(&self, asked: Asked) -> Result<()> {
+    pub fn confirm(&self, mut asked: Asked) -> Result<()> {
+        let more = asked.holds.len().saturating_sub(MAX_LINES);
+        if more > 0 {
+            asked.holds.truncate(MAX_LINES - 1);
+            asked.holds.push(format!("  and {} more", more + 1));
+        }
         self.device(&Question::Confirm(asked)).map(|((), _)| ())
     }
 

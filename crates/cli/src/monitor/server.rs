@@ -6,8 +6,8 @@
 use super::inhibit::Inhibitor;
 use super::rights::{Action, Devices, Permitted, Rights};
 use super::wire::{
-    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, HowOnWire, MAX_QUESTION, Question, Token,
-    receive, send,
+    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, HowOnWire, MAX_LINES, MAX_QUESTION, Question,
+    Token, receive, send,
 };
 use crate::confirm::{self, Given};
 use crate::ui::text::{exact, printable};
@@ -27,8 +27,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Folders that a job may hold at once: the backups of a folder are opened one after the other.
 const MAX_FOLDERS: usize = 256;
-/// Lines of the job's words that are shown before a question.
-const MAX_LINES: usize = 100;
 /// Bytes at each end of a disk that must be zero before it is called blank.
 const END: u64 = 1 << 20;
 

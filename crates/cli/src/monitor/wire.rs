@@ -23,6 +23,9 @@ pub(super) const MAX_QUESTION: u32 = 1 << 18;
 /// Most bytes of an answer: a folder of many files, a machine of many disks.
 pub(super) const MAX_ANSWER: u32 = 64 << 20;
 
+/// Most lines of the job's words that are shown before a question.
+pub(super) const MAX_LINES: usize = 100;
+
 /// A folder that the monitor holds for the job.
 pub(super) type Token = u32;
 

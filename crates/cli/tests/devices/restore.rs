@@ -33,6 +33,20 @@ fn a_target_with_a_mounted_partition_is_refused() {
 }
 
 #[test]
+fn a_partition_is_no_disk() {
+    let lab = Lab::new();
+    let Some(disk) = lab.disk("target.img", 16 * MIB) else { return };
+    let backup = lab.sample();
+    tool("addpart", &[disk.word(), "1", "2048", "16384"]);
+    let partition = format!("{}p1", disk.word());
+    if !Path::new(&partition).exists() {
+        return skip("nodes of partitions that the kernel makes (devtmpfs)");
+    }
+    let restored = selfsame(&["restore", &backup, &partition, "--yes", "--target-id", &disk.id()]);
+    refused(&restored, 5, &["is a partition", &format!("did you mean {}?", disk.name())]);
+}
+
+#[test]
 fn a_target_whose_file_is_mounted_elsewhere_is_refused() {
     let lab = Lab::new();
     let Some(disk) = lab.disk("target.img", 16 * MIB) else { return };
