@@ -136,6 +136,18 @@ fn a_save_that_is_interrupted_leaves_only_a_part() {
 }
 
 #[test]
+fn progress_as_json_knows_what_is_stored_and_what_is_free() {
+    let lab = Lab::new();
+    let done = lab.run(&[&SAVE[..], &["--level", "12", "--progress", "json"]].concat());
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let said = text(&done.stderr);
+    let samples = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let sample = samples.filter(|line| line.get("free").is_some()).last();
+    let sample = sample.unwrap_or_else(|| panic!("no sample in {said}"));
+    assert!(sample["free"].as_u64() > Some(1 << 20) && sample["stored"].as_u64().is_some(), "{sample}");
+}
+
+#[test]
 fn a_second_signal_leaves_at_once() {
     let lab = Lab::new();
     // Text that is slow to compress as hard as this: a buffer takes seconds.

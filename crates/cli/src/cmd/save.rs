@@ -5,7 +5,7 @@ use crate::args::{Digest, Format, SaveArgs};
 use crate::exit::Exit;
 use crate::ui::text::{count, exact, percent, size};
 use crate::ui::{json, progress::Names, say};
-use block::Result;
+use block::{Files, Found, Result};
 use engine::{Algorithm, OpenOptions, SaveOptions, SavePlan, Saved, Subject};
 use serde::Serialize;
 
@@ -64,7 +64,10 @@ pub fn run(args: &SaveArgs, tools: &Tools) -> Result<Exit> {
     let names = Names {
         source: subject.path.display().to_string(),
         sink: args.dest.display().to_string(),
-        dest: Some(args.dest.clone()),
+        dest: match tools.monitor.find(&args.dest) {
+            Ok(Found::Folder(folder) | Found::Nothing(folder, _)) => Some(folder),
+            _ => None,
+        },
         regions: plan
             .survey
             .regions

@@ -4,12 +4,13 @@ use super::text::{count, duration, percent, printable, size};
 use super::{json, say};
 use crate::args::ProgressMode;
 use crate::signals::Signals;
+use block::Folder;
 use engine::{Context, Event, Side};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub struct Names {
     /// What is written; empty if nothing is.
     pub sink: String,
     /// Where free space is watched.
-    pub dest: Option<PathBuf>,
+    pub dest: Option<Arc<dyn Folder>>,
     /// Bytes that each region adds to the pass over the disk, with its name, in the order they are read.
     pub regions: Vec<(u64, String)>,
 }
@@ -251,10 +252,7 @@ impl View {
             average: per_second(moved, elapsed.saturating_sub(self.phase_began)),
             left: self.rates.left(),
             stored: ctx.stored_bytes(),
-            free: self.names.dest.as_ref().and_then(|dest| {
-                let there = rustix::fs::statvfs(dest).ok()?;
-                there.f_bavail.checked_mul(there.f_frsize)
-            }),
+            free: self.names.dest.as_ref().and_then(|dest| Some(image::room(&**dest).ok()?.free)),
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0.0 to 1.0")]
         let permille = (sample.fraction * 1000.0) as u64;
