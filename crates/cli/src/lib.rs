@@ -5,5 +5,6 @@ pub mod cmd;
 pub mod confirm;
 pub mod exit;
 pub mod monitor;
+pub mod nbd;
 pub mod signals;
 pub mod ui;

@@ -6,6 +6,7 @@ use crate::exit;
 use block::SectorSize;
 use clap::{Args, Parser, Subcommand};
 use image::Level;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 pub use values::{Digest, Format, ProgressMode};
 
@@ -66,6 +67,11 @@ pub enum Verb {
                                       selfsame clone sda ./copy.img\n\
                                       selfsame clone sda sdb --yes --target-id 0123456789"))]
     Clone(CloneArgs),
+    /// Give the disk to other programs, read-only, over NBD
+    #[command(after_long_help = help("selfsame serve BACKUP\nselfsame serve BACKUP --socket ./disk.sock\n\
+                                      qemu-img convert -O qcow2 'nbd+unix:///?socket=./disk.sock' disk.qcow2\n\
+                                      selfsame serve BACKUP --part 2 --listen 127.0.0.1:10809"))]
+    Serve(ServeArgs),
     /// Write the man pages into a folder
     #[command(hide = true)]
     Man(ManArgs),
@@ -255,6 +261,31 @@ pub struct CloneArgs {
     pub job: JobArgs,
 }
 
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// A backup's folder, a disk or an image file
+    pub source: PathBuf,
+    /// Only this partition
+    #[arg(long, value_name = "N")]
+    pub part: Option<u32>,
+    /// The socket to be made [default: in the folder for such things of this user]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// A port of this machine instead of a socket
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "socket")]
+    pub listen: Option<SocketAddr>,
+    /// Serve a disk although it is mounted read-write: what is read may be torn
+    #[arg(long)]
+    pub live: bool,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
+    /// Print one JSON document when it is ready
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
@@ -273,6 +304,7 @@ impl Verb {
             Self::Verify(args) => args.job.json,
             Self::Restore(args) => args.job.json,
             Self::Clone(args) => args.job.json,
+            Self::Serve(args) => args.json,
             Self::Man(_) => false,
         }
     }

@@ -6,6 +6,7 @@ pub mod disks;
 pub mod man;
 pub mod restore;
 pub mod save;
+pub mod serve;
 pub mod show;
 pub mod verify;
 

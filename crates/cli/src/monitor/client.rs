@@ -1,9 +1,10 @@
 //! The job's side: what it may not do itself it asks the monitor for, and gets descriptors.
 
 use super::wire::{
-    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, MAX_ANSWER, MAX_LINES, Question, Token, receive,
-    send,
+    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, ListenAnswer, MAX_ANSWER, MAX_LINES, Question,
+    Token, receive, send,
 };
+use crate::nbd::{self, Listener};
 use block::{Entry, Error, ErrorKind, Files, Folder, Found, How, Result};
 use device::{
     Below, DeviceSource, Disk, Hidden, Identity, Instance, Monitor, Opened, Place, Refusal, SourceOptions,
@@ -70,6 +71,16 @@ impl Client {
             asked.holds.push(format!("  and {} more", more + 1));
         }
         self.device(&Question::Confirm(asked)).map(|((), _)| ())
+    }
+
+    /// Where clients come in, and in which words they find it.
+    pub fn listen(&self) -> Result<(Listener, String)> {
+        let (answer, fds) = self.device(&Question::Listen)?;
+        let fd = one(fds)?;
+        Ok(match answer {
+            ListenAnswer::Unix(path) => (Listener::Unix(fd.into()), nbd::unix_uri(&path)),
+            ListenAnswer::Tcp(address) => (Listener::Tcp(fd.into()), format!("nbd://{address}")),
+        })
     }
 
     /// A long job begins.

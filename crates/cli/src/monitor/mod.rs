@@ -6,6 +6,7 @@
 //! does not get, and no disk to write to unless its user said yes to the monitor.
 
 mod client;
+mod door;
 mod inhibit;
 mod rights;
 pub mod sandbox;

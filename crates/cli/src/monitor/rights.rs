@@ -3,6 +3,7 @@
 use crate::args::Verb;
 use block::How;
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// What may be done in a folder.
@@ -75,6 +76,15 @@ pub(super) enum Devices {
     Named(Vec<String>),
 }
 
+/// Where clients of this program come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// A socket at this path, or where sockets of this user are.
+    Unix(Option<PathBuf>),
+    /// A port.
+    Tcp(SocketAddr),
+}
+
 /// All that a command line permits.
 #[derive(Clone, Debug)]
 pub(super) struct Permitted {
@@ -84,6 +94,8 @@ pub(super) struct Permitted {
     pub(super) devices: Devices,
     /// Words for what is copied from a disk to a disk: those are never written.
     pub(super) sources: Vec<String>,
+    /// Where clients may come from.
+    pub(super) listen: Option<Door>,
     /// A disk may be written, once that is confirmed.
     pub(super) writes: bool,
     /// `--yes`.
@@ -99,6 +111,7 @@ impl Permitted {
             paths: vec![],
             devices: Devices::Named(vec![]),
             sources: vec![],
+            listen: None,
             writes: false,
             yes: false,
             target_id: None,
@@ -130,6 +143,13 @@ impl Permitted {
                 permitted.write(&args.target);
                 permitted.writes = true;
                 (permitted.yes, permitted.target_id) = (args.yes, args.target_id.clone());
+            }
+            Verb::Serve(args) => {
+                permitted.read(&args.source);
+                permitted.listen = Some(match (args.listen, &args.socket) {
+                    (Some(address), _) => Door::Tcp(address),
+                    (None, path) => Door::Unix(path.clone()),
+                });
             }
             Verb::Man(_) => {}
         }

@@ -124,6 +124,8 @@ const HARMLESS: &[libc::c_long] = &[
     libc::SYS_recvfrom,
     libc::SYS_sendmsg,
     libc::SYS_recvmsg,
+    libc::SYS_accept4,
+    libc::SYS_shutdown,
     libc::SYS_ppoll,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_poll,

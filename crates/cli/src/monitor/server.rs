@@ -3,6 +3,7 @@
 //! It reads no byte of a disk or a backup but the ends of a disk, for its ID and to see whether they are
 //! zero, and parses none.
 
+use super::door::{self, SocketFile};
 use super::inhibit::Inhibitor;
 use super::rights::{Action, Devices, Permitted, Rights};
 use super::wire::{
@@ -48,6 +49,7 @@ pub(super) struct Server {
     confirmed: Option<(Instance, DiskId)>,
     target: Option<Target>,
     inhibitor: Option<Inhibitor>,
+    socket: Option<SocketFile>,
     /// A question stands on the terminal.
     asking: Arc<AtomicBool>,
 }
@@ -85,6 +87,7 @@ impl Server {
             confirmed: None,
             target: None,
             inhibitor: None,
+            socket: None,
             asking,
         }
     }
@@ -132,6 +135,12 @@ impl Server {
             Question::Begin => {
                 self.inhibitor.get_or_insert_with(Inhibitor::start);
                 answer(())
+            }
+            Question::Listen => {
+                let door = self.permitted.listen.take().ok_or_else(denied)?;
+                let (where_to, fd, socket) = door::open(&door)?;
+                self.socket = socket;
+                with(where_to, vec![fd])
             }
             Question::FindPath(path) => self.find_path(Path::new(&path)),
             Question::List(token) => {

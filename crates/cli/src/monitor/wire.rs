@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -44,6 +45,7 @@ pub(super) enum Question {
     Claim(Wanted),
     RereadTable,
     Begin,
+    Listen,
     FindPath(OsString),
     List(Token),
     Has(Token, OsString),
@@ -92,6 +94,13 @@ pub(super) struct DeviceAnswer {
     pub(super) path: OsString,
     pub(super) live: bool,
     pub(super) rotational: bool,
+}
+
+/// Where clients come from, in an answer; the socket's descriptor is beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ListenAnswer {
+    Unix(OsString),
+    Tcp(SocketAddr),
 }
 
 /// [`How`], which has no form of its own in serde.
