@@ -54,6 +54,8 @@ pub(crate) struct Args {
 /// What all rows share. Devices are released before the place that they lie in.
 pub(crate) struct Bench {
     shell: Shell,
+    /// Ours.
+    program: PathBuf,
     runs: usize,
     neighbours: Neighbours,
     interrupted: Arc<AtomicBool>,
@@ -208,7 +210,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     std::fs::create_dir(place.join("kept"))?;
     shell.run("cat \"$D\" >/dev/null")?;
     let (runs, neighbours) = (usize::from(args.runs), Neighbours::default());
-    let mut bench = Bench { shell, runs, neighbours, interrupted, part: None, disk, place };
+    let mut bench = Bench { shell, program, runs, neighbours, interrupted, part: None, disk, place };
     let (outcomes, failed) = all(&mut bench, &wanted);
     if !outcomes.is_empty() {
         println!("\n{}", report::text(&outcomes));

@@ -4,8 +4,8 @@ use crate::Result;
 use crate::shell::Shell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const MAGIC: &[u8; 8] = b"NBDMAGIC";
@@ -93,19 +93,40 @@ impl<S: Read + Write> Drop for Client<S> {
     }
 }
 
-/// A running qemu-nbd, ended when it is dropped.
-pub(crate) struct Server(Child);
+/// A running server, ended when it is dropped.
+pub(crate) struct Server {
+    process: Child,
+    socket: PathBuf,
+}
 
 impl Server {
-    /// Serves the qcow2 file, and connects.
-    pub(crate) fn start(shell: &Shell, qcow: &Path, socket: &Path) -> Result<(Self, Client<UnixStream>)> {
+    /// qemu's, of the qcow2 file; and a client.
+    pub(crate) fn qemu(shell: &Shell, qcow: &Path, socket: &Path) -> Result<(Self, Client<UnixStream>)> {
         let mut command = shell.program("qemu-nbd");
         command.args(["-r", "-t", "-f", "qcow2", "-e", "8", "-k"]).arg(socket).arg(qcow);
-        let server = Self(command.stdout(Stdio::null()).spawn()?);
+        Self::start(command, socket)
+    }
+
+    /// Ours, of a backup; and a client.
+    pub(crate) fn ours(program: &Path, backup: &Path, socket: &Path) -> Result<(Self, Client<UnixStream>)> {
+        let mut command = Command::new(program);
+        command.arg("serve").arg(backup).arg("--socket").arg(socket).stderr(Stdio::null());
+        Self::start(command, socket)
+    }
+
+    fn start(mut command: Command, socket: &Path) -> Result<(Self, Client<UnixStream>)> {
+        let process = command.stdout(Stdio::null()).spawn()?;
+        let server = Self { process, socket: socket.to_owned() };
+        let client = server.connect()?;
+        Ok((server, client))
+    }
+
+    /// One more client. Waits until the server is there.
+    pub(crate) fn connect(&self) -> Result<Client<UnixStream>> {
         let began = Instant::now();
         loop {
-            match UnixStream::connect(socket) {
-                Ok(stream) => return Ok((server, Client::new(stream)?)),
+            match UnixStream::connect(&self.socket) {
+                Ok(stream) => return Client::new(stream),
                 Err(error) if began.elapsed() > Duration::from_secs(10) => return Err(error.into()),
                 Err(_) => std::thread::sleep(Duration::from_millis(10)),
             }
@@ -115,8 +136,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _best_effort = self.0.kill();
-        let _best_effort = self.0.wait();
+        let _best_effort = self.process.kill();
+        let _best_effort = self.process.wait();
+        // A killed one leaves it.
+        let _best_effort = std::fs::remove_file(&self.socket);
     }
 }
 

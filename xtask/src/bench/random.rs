@@ -1,4 +1,5 @@
-//! Random reads, and reads in order: our library beside qemu-nbd. Same offsets, everything in the page cache.
+//! Random reads, and reads in order, over NBD: our server beside qemu's, and our library alone. Same offsets,
+//! everything in the page cache.
 
 use super::Bench;
 use super::nbd::{Client, Server};
@@ -58,7 +59,7 @@ fn ours_by_two(disk: &Source, offsets: &[u64], len: u64) -> Result<f64> {
     Ok(mean(began, offsets.len()))
 }
 
-fn theirs(client: &mut Client<UnixStream>, offsets: &[u64], len: u64) -> Result<f64> {
+fn served(client: &mut Client<UnixStream>, offsets: &[u64], len: u64) -> Result<f64> {
     let mut buf = vec![0; usize::try_from(len)?];
     let began = Instant::now();
     for offset in offsets {
@@ -71,11 +72,25 @@ fn open(bench: &Bench) -> Result<Source> {
     Ok(Backup::open(&bench.kept("backup"))?.disk()?)
 }
 
-fn serve(bench: &Bench) -> Result<(Server, Client<UnixStream>)> {
-    let socket = bench.out().join("nbd");
-    let (server, client) = Server::start(&bench.shell, &bench.kept("q.qcow2"), &socket)?;
-    std::fs::remove_file(socket)?;
-    Ok((server, client))
+fn qemu(bench: &Bench) -> Result<(Server, Client<UnixStream>)> {
+    Server::qemu(&bench.shell, &bench.kept("q.qcow2"), &bench.out().join("nbd"))
+}
+
+fn selfsame(bench: &Bench) -> Result<(Server, Client<UnixStream>)> {
+    Server::ours(&bench.program, &bench.kept("backup"), &bench.out().join("nbd"))
+}
+
+/// By two clients of one server, each its half.
+fn served_to_two(server: &Server, client: &mut Client<UnixStream>, offsets: &[u64], len: u64) -> Result<f64> {
+    let (first, second) = offsets.split_at(offsets.len() / 2);
+    let mut other = server.connect()?;
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let half = scope.spawn(|| served(&mut other, second, len));
+        served(client, first, len)?;
+        half.join().map_err(|_| "a reader panicked")?
+    })?;
+    Ok(mean(began, offsets.len()))
 }
 
 /// Both must give the same bytes, else there is nothing to compare.
@@ -105,37 +120,50 @@ pub(crate) fn random(bench: &mut Bench, row: &Reads) -> Result<Outcome> {
     let hole = bench.disk.shape.empty.0 << 20;
     let holes = hole..hole + (bench.disk.shape.empty.1 << 20);
     let empty = offsets(std::slice::from_ref(&holes), row.len, size, row.count, 1);
-    let (mut one, mut two, mut peer, mut nothing) = (vec![], vec![], vec![], vec![]);
+    let [mut mine, mut by_two, mut peer, mut called, mut called_by_two] = [const { vec![] }; 5];
+    let (mut hole, mut their_hole) = (vec![], vec![]);
     for run in 0..=bench.runs {
         bench.fresh(run > 0)?;
-        let single = ours(&open(bench)?, &places, row.len)?;
-        let double = ours_by_two(&open(bench)?, &places, row.len)?;
+        let one = ours(&open(bench)?, &places, row.len)?;
+        let two = ours_by_two(&open(bench)?, &places, row.len)?;
         bench.fresh(run > 0)?;
-        let (_server, mut client) = serve(bench)?;
-        let served = theirs(&mut client, &places, row.len)?;
-        let unfilled = theirs(&mut client, &empty, row.len)?;
+        let (server, mut client) = selfsame(bench)?;
+        let single = served(&mut client, &places, row.len)?;
+        let unfilled = served(&mut client, &empty, row.len)?;
+        drop((client, server));
+        let (server, mut client) = selfsame(bench)?;
+        let double = served_to_two(&server, &mut client, &places, row.len)?;
+        drop((client, server));
+        bench.fresh(run > 0)?;
+        let (_server, mut client) = qemu(bench)?;
+        let theirs = served(&mut client, &places, row.len)?;
+        let their_unfilled = served(&mut client, &empty, row.len)?;
         if run == 0 {
             alike(&open(bench)?, &mut client, &places)?;
             continue;
         }
-        one.push(single);
-        two.push(double);
-        peer.push(served);
-        nothing.push(unfilled);
+        mine.push(single);
+        by_two.push(double);
+        peer.push(theirs);
+        called.push(one);
+        called_by_two.push(two);
+        hole.push(unfilled);
+        their_hole.push(their_unfilled);
     }
     let limit = aiming(What::Wall, row.at_most, row.aim);
     let rate = |micros: &[f64]| micros.iter().map(|micros| 1e6 / micros).collect::<Vec<_>>();
-    let (rates, by_two) = (rate(&one), rate(&two));
     Ok(Outcome {
         name: row.name,
         peer: "qemu-nbd of qcow2",
         lines: vec![
-            Line::both("mean time", Unit::Micros, one, peer).limited(Some(&limit)),
-            Line::theirs("mean time in a hole", Unit::Micros, nothing),
-            Line::ours("by 1 thread", Unit::Reads, rates),
-            Line::ours("by 2 threads", Unit::Reads, by_two),
+            Line::ours("to 1 client", Unit::Reads, rate(&mine)),
+            Line::ours("to 2 clients", Unit::Reads, rate(&by_two)),
+            Line::ours("library, 1 thread", Unit::Reads, rate(&called)),
+            Line::ours("library, 2 threads", Unit::Reads, rate(&called_by_two)),
+            Line::both("mean time in a hole", Unit::Micros, hole, their_hole),
+            Line::both("mean time", Unit::Micros, mine, peer).limited(Some(&limit)),
         ],
-        note: "ours is a library call until there is `serve`; the peer's time in a hole is about what its socket costs",
+        note: "over NBD, one read at a time; the time in a hole is about what a socket costs",
     })
 }
 
@@ -153,13 +181,15 @@ pub(crate) fn sequential(bench: &mut Bench) -> Result<Outcome> {
     let (mut mine, mut peer) = (vec![], vec![]);
     for run in 0..=bench.runs {
         bench.fresh(run > 0)?;
-        let called = ours(&open(bench)?, &places, STEP)?;
+        let (server, mut client) = selfsame(bench)?;
+        let single = served(&mut client, &places, STEP)?;
+        drop((client, server));
         bench.fresh(run > 0)?;
-        let (_server, mut client) = serve(bench)?;
-        let served = theirs(&mut client, &places, STEP)?;
+        let (_server, mut client) = qemu(bench)?;
+        let theirs = served(&mut client, &places, STEP)?;
         if run > 0 {
-            mine.push(called);
-            peer.push(served);
+            mine.push(single);
+            peer.push(theirs);
         }
     }
     let rate = |micros: &[f64]| micros.iter().map(|micros| number(STEP) / micros).collect::<Vec<_>>();
@@ -171,7 +201,7 @@ pub(crate) fn sequential(bench: &mut Bench) -> Result<Outcome> {
             Line::both("mean time", Unit::Micros, mine, peer),
             Line::both("speed", Unit::Rate, rates.0, rates.1),
         ],
-        note: "steps of 64 KiB, one at a time; ours is a library call",
+        note: "over NBD, steps of 64 KiB, one at a time",
     })
 }
 

@@ -34,11 +34,6 @@ impl Line {
         Self::both(what, unit, ours, vec![])
     }
 
-    /// Of the peer alone.
-    pub(crate) const fn theirs(what: &'static str, unit: Unit, theirs: Vec<f64>) -> Self {
-        Self::both(what, unit, vec![], theirs)
-    }
-
     /// With a limit of the ratio; of the figure itself, if there is no peer.
     pub(crate) fn limited(self, limit: Option<&Limit>) -> Self {
         Self { at_most: limit.map(|limit| limit.at_most), aim: limit.and_then(|limit| limit.aim), ..self }
