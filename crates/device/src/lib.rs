@@ -11,6 +11,7 @@
 
 mod ata;
 mod below;
+mod efivars;
 mod facts;
 mod file;
 mod find;

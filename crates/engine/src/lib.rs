@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod boot;
 mod catalog;
 mod clone;
 mod context;
@@ -26,6 +27,7 @@ mod survey;
 mod verify;
 mod write_disk;
 
+pub use boot::{BootReport, Esp, Origin, boot_report, firmware};
 pub use catalog::{Listed, State, backups};
 pub use clone::{CloneOptions, ClonePlan, Twin, plan_clone};
 pub use context::{Context, Event, OnError, Side};

@@ -9,6 +9,7 @@ pub mod save;
 pub mod show;
 pub mod verify;
 
+mod boot;
 mod content;
 mod job;
 
