@@ -33,6 +33,7 @@ fn run(verb: &Verb) -> block::Result<Exit> {
         Verb::Verify(args) => cmd::verify::run(args, &tools),
         Verb::Restore(args) => cmd::restore::run(args, &tools),
         Verb::Clone(args) => cmd::clone::run(args, &tools),
+        Verb::Prepare(args) => cmd::prepare::run(args, &tools),
         Verb::Man(args) => cmd::man::run(args),
     }
 }

@@ -13,6 +13,7 @@ use device::{Attached, Hidden, Place, Wanted};
 use disk::Table;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// How a disk is to be copied.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +123,7 @@ pub fn plan_clone(
             sector,
             check: options.check,
             mend: options.mend,
+            touched: AtomicBool::new(false),
         },
     };
     Ok(ClonePlan { write, twins: twins(&survey, options.new_ids), survey })

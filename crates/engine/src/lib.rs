@@ -18,6 +18,7 @@ mod names;
 mod open;
 mod passed;
 mod plan;
+mod prepare;
 mod relocate;
 mod restore;
 mod save;
@@ -36,6 +37,9 @@ pub use digest::Algorithm;
 pub use estimate::Estimate;
 pub use open::{Kind, OpenOptions, Opener, Subject};
 pub use plan::{Placed, Plan, Step};
+pub use prepare::{
+    NewFs, PrepareOptions, PreparePlan, PrepareStep, alignment, label, mkfs, mount, plan_prepare,
+};
 pub use restore::{Destination, RestoreOptions, plan_restore, propose_target};
 pub use save::{Saved, save};
 pub use save_plan::{PlannedFile, SaveOptions, SavePlan, plan_save};

@@ -69,7 +69,7 @@ pub fn run(args: &CloneArgs, tools: &Tools) -> Result<Exit> {
             let target = restore::claim(&plan.write, tools)?;
             let name = place.path.display().to_string();
             let written = write(args, tools, &subject, &plan, &target, &name)
-                .inspect_err(|_| say(&format!("{name} is no disk now: what makes it one was not written")))?;
+                .inspect_err(|_| restore::no_disk(&name, &plan.write))?;
             if place.is_whole_disk()
                 && let Err(why) = target.reread_table()
             {

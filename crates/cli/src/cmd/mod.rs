@@ -4,6 +4,7 @@ pub mod backups;
 pub mod clone;
 pub mod disks;
 pub mod man;
+pub mod prepare;
 pub mod restore;
 pub mod save;
 pub mod show;

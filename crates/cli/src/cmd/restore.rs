@@ -58,8 +58,8 @@ pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
             confirm(&from, Given { yes: args.yes, target_id: args.target_id.as_deref() }, &plan, place)?;
             let target = claim(&plan, tools)?;
             let name = place.path.display().to_string();
-            let restored = write(args, tools, &backup, &plan, &target, &name)
-                .inspect_err(|_| say(&format!("{name} is no disk now: what makes it one was not written")))?;
+            let restored =
+                write(args, tools, &backup, &plan, &target, &name).inspect_err(|_| no_disk(&name, &plan))?;
             if args.part.is_none()
                 && let Err(why) = target.reread_table()
             {
@@ -192,6 +192,13 @@ pub(super) fn confirm(from: &str, given: Given<'_>, plan: &WritePlan, place: &Pl
     }
     let target = Target { id: wanted.id.to_string(), serial: identity.serial, blank: plan.blank };
     confirm::confirm(&shown.join("\n"), &target, given)
+}
+
+/// After a failure: what the target is now, if it was written to.
+pub(super) fn no_disk(name: &str, plan: &WritePlan) {
+    if plan.touched() {
+        say(&format!("{name} is no disk now: what makes it one was not written"));
+    }
 }
 
 /// Claims what was confirmed.
