@@ -46,6 +46,7 @@ fn job(verb: &Verb) -> block::Result<Exit> {
         Verb::Restore(args) => cmd::restore::run(args, &tools),
         Verb::Clone(args) => cmd::clone::run(args, &tools),
         Verb::Serve(args) => cmd::serve::run(args, &tools),
+        Verb::Prepare(args) => cmd::prepare::run(args, &tools),
         Verb::Man(args) => cmd::man::run(args),
     }
 }

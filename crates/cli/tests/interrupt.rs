@@ -142,7 +142,7 @@ fn progress_as_json_knows_what_is_stored_and_what_is_free() {
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     let said = text(&done.stderr);
     let samples = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let sample = samples.filter(|line| line.get("free").is_some()).last();
+    let sample = samples.filter(|line| line.get("free").is_some()).next_back();
     let sample = sample.unwrap_or_else(|| panic!("no sample in {said}"));
     assert!(sample["free"].as_u64() > Some(1 << 20) && sample["stored"].as_u64().is_some(), "{sample}");
 }

@@ -3,8 +3,8 @@
 use crate::hidden::not_known;
 use crate::machine::number;
 use crate::{
-    Attached, Below, DeviceSource, Disk, Facts, Handle, Hidden, Identity, Instance, Machine, Opened, Place,
-    Refusal, SourceOptions, Target, Usage, Wanted, disk_id,
+    Attached, Below, DeviceSource, Disk, Facts, Handle, Hidden, Identity, Instance, IoHints, Machine, Opened,
+    Place, Refusal, SourceOptions, Target, Usage, Wanted, disk_id,
 };
 use block::{Error, ErrorKind, Result};
 use std::fs;
@@ -38,6 +38,12 @@ pub trait Monitor: Send + Sync {
 
     /// What the drive of the whole disk that was shown hides. Where that cannot be asked it says so.
     fn hidden(&self, shown: Instance) -> Hidden;
+
+    /// What partitions of the disk that was shown should be aligned to, as [`Machine::io_hints`].
+    fn io_hints(&self, shown: Instance) -> Result<IoHints>;
+
+    /// What the firmware is told to start, as [`Machine::boot_variables`]; none where that cannot be read.
+    fn boot_variables(&self) -> Vec<(String, Vec<u8>)>;
 
     /// Claims a target; or all reasons not to. Fails as [`Target::claim`] does.
     fn claim(&self, want: &Wanted) -> Result<std::result::Result<Target, Vec<Refusal>>>;
@@ -116,6 +122,14 @@ impl Monitor for InProcess {
             },
             Err(error) => unknown(&error.to_string()),
         }
+    }
+
+    fn io_hints(&self, shown: Instance) -> Result<IoHints> {
+        Ok(self.machine.io_hints(&self.machine.place_of(shown)?.disk))
+    }
+
+    fn boot_variables(&self) -> Vec<(String, Vec<u8>)> {
+        self.machine.boot_variables()
     }
 
     fn claim(&self, want: &Wanted) -> Result<std::result::Result<Target, Vec<Refusal>>> {

@@ -14,6 +14,14 @@ impl Guid {
         Self([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
     }
 
+    /// A random one (RFC 9562, version 4) of 16 random bytes.
+    pub const fn version4(random: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, version, variant, rest @ ..] = random;
+        let [j, k, l, m, n, o, p] = rest;
+        let (version, variant) = ((version & 0x0F) | 0x40, (variant & 0x3F) | 0x80);
+        Self([a, b, c, d, e, f, g, version, variant, j, k, l, m, n, o, p])
+    }
+
     /// All zero: what marks an entry as unused.
     pub fn is_zero(self) -> bool {
         self.0 == [0; 16]
@@ -43,5 +51,6 @@ mod tests {
         assert_eq!(Guid(on_disk).to_string(), "C12A7328-F81F-11D2-BA4B-00A0C93EC93B");
         assert_eq!(Guid::from_digits(0xC12A7328_F81F_11D2_BA4B_00A0C93EC93B), Guid(on_disk));
         assert!(Guid::default().is_zero());
+        assert_eq!(Guid::version4([0xFF; 16]).to_string(), "FFFFFFFF-FFFF-4FFF-BFFF-FFFFFFFFFFFF");
     }
 }

@@ -1,6 +1,7 @@
 //! Other ids for a copy of a disk, so that both can be used in one machine.
 
 use crate::gpt::{self, Copy, Header};
+use crate::guid::Guid;
 use crate::layout::{Layout, Table};
 use crate::reader::Reader;
 use block::{Error, ErrorKind, ReadAt, Result};
@@ -62,13 +63,8 @@ struct Ids<'a> {
 }
 
 impl Ids<'_> {
-    /// A random one (RFC 9562, version 4) as it lies on a disk, the first three fields little-endian.
     fn guid(&mut self) -> Result<[u8; GUID]> {
-        let mut guid = (self.random)()?;
-        let [.., version, variant, _, _, _, _, _, _, _] = &mut guid;
-        *version = (*version & 0x0F) | 0x40;
-        *variant = (*variant & 0x3F) | 0x80;
-        Ok(guid)
+        Ok(Guid::version4((self.random)()?).0)
     }
 
     fn of_entry(&mut self, index: usize) -> Result<[u8; GUID]> {

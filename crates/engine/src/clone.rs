@@ -13,6 +13,7 @@ use device::{Attached, Hidden, Place, Wanted};
 use disk::Table;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// How a disk is to be copied.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +89,7 @@ pub fn plan_clone(
     }
     let mut placed = Placed::whole(subject)?;
     if options.new_ids {
+        notes.extend(if_new_ids(&survey));
         let patches = disk::new_ids(&*subject.source, &survey.layout, || Ok(image::random_id()?.0))?;
         placed.source = relocate::patched(placed.source, subject.source.size(), patches);
     }
@@ -122,6 +124,7 @@ pub fn plan_clone(
             sector,
             check: options.check,
             mend: options.mend,
+            touched: AtomicBool::new(false),
         },
     };
     Ok(ClonePlan { write, twins: twins(&survey, options.new_ids), survey })
@@ -179,6 +182,17 @@ fn notes(subject: &Subject, survey: &Survey, opener: &Opener<'_>) -> Vec<String>
         notes.push("it is mounted read-write: the copy may hold a torn state".to_owned());
     }
     notes
+}
+
+/// What does not find a copy with other ids.
+fn if_new_ids(survey: &Survey) -> Vec<String> {
+    let is_ntfs =
+        |region: &crate::Surveyed| region.content.as_ref().is_some_and(|content| content.type_name == "ntfs");
+    let mbr = matches!(survey.layout.table, Table::Mbr(_));
+    let windows = mbr && survey.regions.iter().any(is_ntfs);
+    let named = "what names the old ids (PARTUUID= in /etc/fstab or for the kernel) does not find the copy";
+    let bcd = "Windows finds its system by the disk id: after the change it must be repaired (bcdboot)";
+    [named].into_iter().chain(windows.then_some(bcd)).map(str::to_owned).collect()
 }
 
 /// What a smaller target leaves out.

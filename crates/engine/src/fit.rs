@@ -111,3 +111,60 @@ fn how_to_shrink(
         _ => Shrunk::Not(format!("{} cannot be shrunk by a command that we know", content.title)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use disk::probe::Usage;
+
+    fn content(type_name: &'static str, size: Option<u64>) -> Content {
+        Content {
+            type_name,
+            title: type_name.to_uppercase(),
+            usage: Usage::Filesystem,
+            label: None,
+            label_bytes: None,
+            uuid: None,
+            version: None,
+            size,
+            free: None,
+            states: vec![],
+            also: vec![],
+        }
+    }
+
+    const ROOM: u64 = (100 << 20) + 700;
+
+    fn said(content: Option<&Content>, extended: bool) -> String {
+        let room = ByteRange::span(1 << 20, (1 << 20) + ROOM);
+        match how_to_shrink(content, extended, "/dev/sda1", room, SectorSize::B512) {
+            Shrunk::By(command) => command,
+            Shrunk::Table => "table".to_owned(),
+            Shrunk::Not(why) => why,
+        }
+    }
+
+    #[test]
+    fn each_filesystem_has_its_command_or_none() {
+        for (kind, command) in [
+            ("ext4", "`e2fsck -f /dev/sda1` and `resize2fs /dev/sda1 100M`"),
+            ("ntfs", "`ntfsresize --size 104857600 /dev/sda1`"),
+            ("btrfs", "mount it and `btrfs filesystem resize 100M DIR`"),
+            ("xfs", "XFS cannot shrink"),
+            ("crypto_LUKS", "CRYPTO_LUKS cannot be shrunk by a command that we know"),
+        ] {
+            assert_eq!(said(Some(&content(kind, None)), false), command);
+            assert_eq!(said(Some(&content(kind, Some(ROOM + 1))), false), command);
+        }
+        assert_eq!(said(Some(&content("ext4", Some(ROOM))), false), "table", "it is small enough");
+        assert_ne!(said(Some(&content("btrfs", Some(1))), false), "table", "it may have more devices");
+        assert_eq!(said(None, true), "table");
+        assert_eq!(said(None, false), "nothing is recognised in it that could be shrunk");
+    }
+
+    #[test]
+    fn partitions_are_called_as_the_kernel_does() {
+        let names = ["/dev/sda", "/dev/nvme0n1", "./disk.img"].map(|disk| Device(disk).partition(2));
+        assert_eq!(names, ["/dev/sda2", "/dev/nvme0n1p2", "./disk.img2"]);
+    }
+}

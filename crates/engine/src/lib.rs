@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod boot;
 mod catalog;
 mod clone;
 mod context;
@@ -17,6 +18,7 @@ mod names;
 mod open;
 mod passed;
 mod plan;
+mod prepare;
 mod relocate;
 mod restore;
 mod save;
@@ -26,6 +28,7 @@ mod survey;
 mod verify;
 mod write_disk;
 
+pub use boot::{BootReport, Esp, Origin, boot_report, firmware};
 pub use catalog::{Listed, State, backups};
 pub use clone::{CloneOptions, ClonePlan, Twin, plan_clone};
 pub use context::{Context, Event, OnError, Side};
@@ -34,6 +37,9 @@ pub use digest::Algorithm;
 pub use estimate::Estimate;
 pub use open::{Kind, OpenOptions, Opener, Subject, folder};
 pub use plan::{Placed, Plan, Step};
+pub use prepare::{
+    NewFs, PrepareOptions, PreparePlan, PrepareStep, alignment, label, mkfs, mount, plan_prepare,
+};
 pub use restore::{Destination, RestoreOptions, plan_restore, propose_target};
 pub use save::{Saved, save};
 pub use save_plan::{PlannedFile, SaveOptions, SavePlan, plan_save};

@@ -30,13 +30,13 @@ pub(crate) fn mend(
 ) -> Result<Mended> {
     let source = &*work.source;
     ctx.phase("comparing and writing what differs", Side::Source, body.bytes() + last.bytes(), UNIT);
-    let sink = Mend { target, last: &work.last, room: ctx.buffer, mended: Mended::default() };
+    let sink = Mend { target, work, room: ctx.buffer, mended: Mended::default() };
     let mut mended = copy(body, source, sink, ctx)?.summary;
     if mended.bytes == 0 {
         if ends_are_same(work, last, target, ctx)? {
             return Ok(mended);
         }
-        zero(&work.last, target)?;
+        work.zero_ends(target)?;
     }
     copy(last, source, ToTarget(target), ctx)?;
     mended.bytes += last.bytes();
@@ -66,16 +66,10 @@ fn ends_are_same(work: &Work, last: &Plan, target: &dyn WriteAt, ctx: &Context) 
     Ok(true)
 }
 
-/// Takes away what makes the target a disk.
-pub(crate) fn zero(last: &[ByteRange], target: &dyn WriteAt) -> Result<()> {
-    last.iter().try_for_each(|range| target.write_zeroes(*range))?;
-    target.sync()
-}
-
 /// Writes the frames that differ.
 struct Mend<'a> {
     target: &'a dyn WriteAt,
-    last: &'a [ByteRange],
+    work: &'a Work,
     /// Bytes that are read of the target at a time.
     room: usize,
     mended: Mended,
@@ -162,7 +156,7 @@ impl<'a> Sink for Mend<'a> {
             return Ok(());
         }
         if self.mended.bytes == 0 {
-            zero(self.last, self.target)?;
+            self.work.zero_ends(self.target)?;
         }
         for (_, extent, bytes) in buffer.pieces() {
             for range in differ.iter().map(|range| range.intersect(extent.range)) {
@@ -195,6 +189,7 @@ mod tests {
     use crate::write_disk::{Proof, ends, write};
     use block::{ReadAt, SectorSize};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use testkit::{Memory, pattern};
 
     const SIZE: usize = 5 << 20;
@@ -209,6 +204,7 @@ mod tests {
             sector: SectorSize::B512,
             check: true,
             mend: true,
+            touched: AtomicBool::new(false),
         }
     }
 
@@ -233,8 +229,10 @@ mod tests {
     #[test]
     fn nothing_is_written_where_nothing_differs() {
         let target = target(&[]);
-        assert_eq!(mended(Memory::new(pattern(SIZE)), &target), (0, vec![]));
+        let work = work(Memory::new(pattern(SIZE)));
+        assert_eq!(write(&work, &target, &ctx()).unwrap().mended, Some(0));
         assert!(target.writes.lock().unwrap().is_empty());
+        assert!(!work.touched.load(Ordering::Relaxed));
     }
 
     #[test]

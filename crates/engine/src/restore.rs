@@ -11,6 +11,7 @@ use device::{Facts, Monitor, Place, Refusal, Wanted};
 use image::{Backup, RegionInfo};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// How a backup is to be written back.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +125,16 @@ pub fn plan_restore(
         swapped: blank_backup && !blank,
         blank,
         holds: target.map(|(_, held)| held.survey),
-        work: Work { source, plan, proof, last, sector, check: options.check, mend: false },
+        work: Work {
+            source,
+            plan,
+            proof,
+            last,
+            sector,
+            check: options.check,
+            mend: false,
+            touched: AtomicBool::new(false),
+        },
     })
 }
 

@@ -204,6 +204,7 @@ fn first_manifest(subject: &Subject, plan: &SavePlan, started: Timestamp) -> Man
         regions: regions.collect(),
         files: plan.files.iter().map(planned).collect(),
         index: IndexInfo { name: format!("{}.idx", plan.base), pages: None, digest: None },
+        firmware: crate::boot::firmware(&plan.boot_variables, layout),
         totals: None,
         digests: DiskDigests::default(),
         options: image::Options {

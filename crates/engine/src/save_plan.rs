@@ -77,6 +77,7 @@ pub struct SavePlan {
     pub(crate) backup_id: Hex<16>,
     pub(crate) disk_id: String,
     pub(crate) hidden: Vec<String>,
+    pub(crate) boot_variables: Vec<(String, Vec<u8>)>,
 }
 
 /// Bytes under which `--split` makes no sense: every frame fits.
@@ -142,6 +143,7 @@ pub fn plan_save(
         }
         _ => subject.name.clone(),
     };
+    let is_attached = subject.place.is_some();
     let base = names::base(machine_name.as_deref(), &disk_name);
     let (plan, files) = place(&survey, &base, &options)?;
     let disk_id = disk_id(subject, &survey)?;
@@ -171,6 +173,7 @@ pub fn plan_save(
         plan,
         disk_id,
         hidden,
+        boot_variables: if is_attached { opener.monitor.boot_variables() } else { vec![] },
     })
 }
 

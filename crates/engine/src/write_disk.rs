@@ -14,6 +14,7 @@ use block::{ByteRange, ExtentKind, Result, SectorSize, Source, WriteAt};
 use device::Wanted;
 use image::Backup;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What will be written, judged before anybody is asked.
 pub struct WritePlan {
@@ -48,6 +49,24 @@ pub(crate) struct Work {
     pub(crate) check: bool,
     /// Write only what differs.
     pub(crate) mend: bool,
+    /// The first write has begun.
+    pub(crate) touched: AtomicBool,
+}
+
+impl WritePlan {
+    /// Was the target written to, so that after a failure it is no disk?
+    pub fn touched(&self) -> bool {
+        self.work.touched.load(Ordering::Relaxed)
+    }
+}
+
+impl Work {
+    /// Takes away what makes the target a disk: the first that is written.
+    pub(crate) fn zero_ends(&self, target: &dyn WriteAt) -> Result<()> {
+        self.touched.store(true, Ordering::Relaxed);
+        self.last.iter().try_for_each(|range| target.write_zeroes(*range))?;
+        target.sync()
+    }
 }
 
 /// How the read-back knows what was written.
@@ -109,7 +128,7 @@ pub(crate) fn write(work: &Work, target: &dyn WriteAt, ctx: &Context) -> Result<
         return Ok(written);
     }
     ctx.phase("writing", Side::Source, bytes, UNIT);
-    mend::zero(&work.last, target)?;
+    work.zero_ends(target)?;
     let source = &*work.source;
     let mut passed = Passed::default();
     for part in [&body, &last] {
@@ -173,6 +192,7 @@ mod tests {
             sector: SectorSize::B512,
             check: true,
             mend: false,
+            touched: AtomicBool::new(false),
         }
     }
 

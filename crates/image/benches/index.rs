@@ -91,6 +91,7 @@ fn manifest(backup_id: Hex<16>, files: Vec<FileInfo>, index: IndexInfo) -> Manif
         regions: vec![],
         files,
         index,
+        firmware: None,
         totals: None,
         digests: DiskDigests::default(),
         options: Options { format: Encoding::Zst, level: Some(1), whole: false, split: None, parts: None },

@@ -46,6 +46,9 @@ pub struct Manifest {
     pub files: Vec<FileInfo>,
     /// The index.
     pub index: IndexInfo,
+    /// What the firmware of the machine starts from this disk; `None`: nothing, no UEFI, or not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<FirmwareInfo>,
     /// Bytes of the disk by kind; `None` while unfinished.
     pub totals: Option<Totals>,
     /// Of the whole disk in LBA order, absent and bad bytes as zeroes.
@@ -286,6 +289,30 @@ pub struct IndexInfo {
     pub pages: Option<u32>,
     /// Of its directory; `None` while unfinished.
     pub digest: Option<Hex<32>>,
+}
+
+/// What UEFI firmware starts from the disk (FORMAT 2.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareInfo {
+    /// Numbers of the entries in the order in which they are tried.
+    pub order: Vec<u16>,
+    /// Those that name a partition of this disk, in that order.
+    pub entries: Vec<FirmwareEntry>,
+}
+
+/// A boot entry of UEFI firmware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareEntry {
+    /// Of its variable: 1 of `Boot0001`.
+    pub number: u16,
+    /// It is started when its turn comes.
+    pub active: bool,
+    /// Its name in the firmware's menu.
+    pub description: String,
+    /// Number of the partition that its program lies on.
+    pub partition: u32,
+    /// The program: `\EFI\debian\shimx64.efi`.
+    pub path: Option<String>,
 }
 
 /// Bytes of the disk by kind.

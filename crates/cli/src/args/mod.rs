@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use image::Level;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-pub use values::{Digest, Format, ProgressMode};
+pub use values::{Digest, Format, Fs, ProgressMode};
 
 /// Everything that was typed.
 #[derive(Debug, Parser)]
@@ -72,6 +72,11 @@ pub enum Verb {
                                       qemu-img convert -O qcow2 'nbd+unix:///?socket=./disk.sock' disk.qcow2\n\
                                       selfsame serve BACKUP --part 2 --listen 127.0.0.1:10809"))]
     Serve(ServeArgs),
+    /// Partition, format and label a disk that is to keep backups
+    #[command(after_long_help = help("selfsame prepare sdb --label 'cassandra backup' --mount /mnt/big\n\
+                                      selfsame prepare sdb --fs exfat\n\
+                                      selfsame prepare sdb --yes --target-id 0123456789"))]
+    Prepare(PrepareArgs),
     /// Write the man pages into a folder
     #[command(hide = true)]
     Man(ManArgs),
@@ -286,6 +291,31 @@ pub struct ServeArgs {
     pub json: bool,
 }
 
+/// `prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// The disk to write TO; all that it holds is lost
+    pub disk: String,
+    /// The filesystem
+    #[arg(long, value_enum, default_value = "ext4")]
+    pub fs: Fs,
+    /// The filesystem's label; shortened to 16 bytes (ext4) or 11 characters (exfat)
+    #[arg(long, value_name = "TEXT", default_value = "backup")]
+    pub label: String,
+    /// Mount it at this folder, which exists
+    #[arg(long, value_name = "DIR")]
+    pub mount: Option<PathBuf>,
+    /// Do not ask; needs --target-id
+    #[arg(long)]
+    pub yes: bool,
+    /// The ID of the disk, as `selfsame disks` prints it
+    #[arg(long, value_name = "ID")]
+    pub target_id: Option<String>,
+    /// Output.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
 /// `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
@@ -305,6 +335,7 @@ impl Verb {
             Self::Restore(args) => args.job.json,
             Self::Clone(args) => args.job.json,
             Self::Serve(args) => args.json,
+            Self::Prepare(args) => args.job.json,
             Self::Man(_) => false,
         }
     }

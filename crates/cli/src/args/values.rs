@@ -54,6 +54,24 @@ pub enum Format {
     Raw,
 }
 
+/// Filesystems of a disk for backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Fs {
+    /// For Linux: files of any size, holes.
+    Ext4,
+    /// That Windows and macOS read too.
+    Exfat,
+}
+
+impl From<Fs> for engine::NewFs {
+    fn from(fs: Fs) -> Self {
+        match fs {
+            Fs::Ext4 => Self::Ext4,
+            Fs::Exfat => Self::Exfat,
+        }
+    }
+}
+
 /// Digests for comparison with other tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Digest {

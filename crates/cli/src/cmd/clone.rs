@@ -1,5 +1,6 @@
 //! `clone`: copies a disk to a disk, without an image between.
 
+use super::boot::{Boot, BootOut};
 use super::{Tools, job, restore};
 use crate::args::CloneArgs;
 use crate::exit::Exit;
@@ -8,7 +9,7 @@ use crate::ui::text::{count, exact, quoted, size};
 use crate::ui::{json, say};
 use block::{Error, ErrorKind, Result};
 use device::Monitor;
-use engine::{CloneOptions, ClonePlan, Destination, OpenOptions, Subject, Twin, Written};
+use engine::{CloneOptions, ClonePlan, Destination, OpenOptions, Origin, Subject, Twin, Written};
 use image::ImageFile;
 use serde::Serialize;
 
@@ -23,6 +24,8 @@ struct Document<'a> {
     bad: u64,
     differ: &'a [(u64, u64)],
     twins: Vec<TwinOut<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<BootOut<'a>>,
     notes: &'a [String],
 }
 
@@ -65,7 +68,7 @@ pub fn run(args: &CloneArgs, tools: &Tools) -> Result<Exit> {
             let target = restore::claim(&plan.write, tools)?;
             let name = place.path.display().to_string();
             let written = write(args, tools, &subject, &plan, &target, &name)
-                .inspect_err(|_| say(&format!("{name} is no disk now: what makes it one was not written")))?;
+                .inspect_err(|_| restore::no_disk(&name, &plan.write))?;
             if place.is_whole_disk()
                 && let Err(why) = tools.monitor.reread_table(&target)
             {
@@ -76,9 +79,28 @@ pub fn run(args: &CloneArgs, tools: &Tools) -> Result<Exit> {
             (name, written)
         }
     };
+    let boot = boot(&subject, &plan, &destination, tools);
     let is_device = matches!(destination, Destination::Device(_));
     let twins = if is_device { &plan.twins[..] } else { &[] };
-    finish(args, &name, &written, &notes, twins)
+    finish(args, &name, &written, &notes, twins, boot.as_ref())
+}
+
+/// Whether what was written will start.
+fn boot(subject: &Subject, plan: &ClonePlan, destination: &Destination, tools: &Tools) -> Option<Boot> {
+    let device = match destination {
+        Destination::Device(place) if place.is_whole_disk() => Some(place),
+        Destination::Device(_) => return None,
+        Destination::File(_) => None,
+    };
+    let from = subject.place.as_ref();
+    let firmware = from.and_then(|_| engine::firmware(&tools.monitor.boot_variables(), &plan.survey.layout));
+    let origin = Origin {
+        firmware: firmware.map(|firmware| firmware.entries).unwrap_or_default(),
+        transport: from.map(|place| place.identity().transport).unwrap_or_default(),
+        now: device.map(|place| place.identity().transport).unwrap_or_default(),
+    };
+    let path = device.map(|place| place.path.display().to_string());
+    Boot::of(engine::boot_report(&plan.write, &origin), path.as_deref())
 }
 
 /// What is copied, in words.
@@ -108,7 +130,14 @@ fn write(
     job::run(tools, args.job, names, grid, |ctx| engine::write_disk(&plan.write, target, ctx))
 }
 
-fn finish(args: &CloneArgs, name: &str, written: &Written, notes: &[String], twins: &[Twin]) -> Result<Exit> {
+fn finish(
+    args: &CloneArgs,
+    name: &str,
+    written: &Written,
+    notes: &[String],
+    twins: &[Twin],
+    boot: Option<&Boot>,
+) -> Result<Exit> {
     let exit = match written {
         written if !written.differ.is_empty() => Exit::Mismatch,
         written if written.bad > 0 => Exit::Losses,
@@ -122,6 +151,7 @@ fn finish(args: &CloneArgs, name: &str, written: &Written, notes: &[String], twi
         bad: written.bad,
         differ: &written.differ,
         twins: twins.iter().map(|twin| TwinOut { what: &twin.what, id: &twin.id }).collect(),
+        boot: boot.map(Boot::out),
         notes,
     };
     let mut lines = vec![match written.mended {
@@ -135,6 +165,7 @@ fn finish(args: &CloneArgs, name: &str, written: &Written, notes: &[String], twi
         lines.push("on both disks now:".to_owned());
         lines.extend(twins.iter().map(|twin| format!("  id of {}: {}", twin.what, twin.id)));
     }
+    lines.extend(boot.iter().filter(|_| exit != Exit::Mismatch).flat_map(|boot| boot.lines()));
     let next = match (exit, args.no_check) {
         (Exit::Mismatch, _) => "The target is not to be trusted: try another one".to_owned(),
         (_, _) if written.mended == Some(0) => format!("It was the same already{}", unplug(twins)),

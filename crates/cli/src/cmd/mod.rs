@@ -4,12 +4,14 @@ pub mod backups;
 pub mod clone;
 pub mod disks;
 pub mod man;
+pub mod prepare;
 pub mod restore;
 pub mod save;
 pub mod serve;
 pub mod show;
 pub mod verify;
 
+mod boot;
 mod content;
 mod job;
 

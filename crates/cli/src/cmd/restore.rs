@@ -1,5 +1,6 @@
 //! `restore`: writes a backup to a disk or to a new image file.
 
+use super::boot::{Boot, BootOut};
 use super::{Tools, job};
 use crate::args::RestoreArgs;
 use crate::exit::Exit;
@@ -9,7 +10,7 @@ use crate::ui::text::{exact, size};
 use crate::ui::{json, say};
 use block::{Error, ErrorKind, Result};
 use device::{Monitor, Place};
-use engine::{Destination, RestoreOptions, WritePlan, Written};
+use engine::{Destination, Origin, RestoreOptions, WritePlan, Written};
 use image::{Backup, ImageFile, Store};
 use serde::Serialize;
 use std::path::Path;
@@ -24,6 +25,8 @@ struct Document<'a> {
     bad: u64,
     absent: u64,
     differ: &'a [(u64, u64)],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<BootOut<'a>>,
     notes: &'a [String],
 }
 
@@ -55,8 +58,8 @@ pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
             confirm(from, &plan, tools)?;
             let target = claim(&plan, tools)?;
             let name = place.path.display().to_string();
-            let restored = write(args, tools, &backup, &plan, &target, &name)
-                .inspect_err(|_| say(&format!("{name} is no disk now: what makes it one was not written")))?;
+            let restored =
+                write(args, tools, &backup, &plan, &target, &name).inspect_err(|_| no_disk(&name, &plan))?;
             if args.part.is_none()
                 && let Err(why) = tools.monitor.reread_table(&target)
             {
@@ -67,9 +70,27 @@ pub fn run(args: &RestoreArgs, tools: &Tools) -> Result<Exit> {
             (name, restored)
         }
     };
+    let boot = if args.part.is_none() { boot(&backup, &plan, &destination) } else { None };
     let is_disk = matches!(&destination, Destination::Device(place) if place.is_whole_disk());
     let twin = backup.manifest().table.id.as_deref().filter(|_| is_disk && args.part.is_none());
-    finish(args, &name, &restored, &notes, twin)
+    finish(args, &name, &restored, &notes, twin, boot.as_ref())
+}
+
+/// Whether what was written will start.
+fn boot(backup: &Backup, plan: &WritePlan, destination: &Destination) -> Option<Boot> {
+    let manifest = backup.manifest();
+    let device = match destination {
+        Destination::Device(place) if place.is_whole_disk() => Some(place),
+        Destination::Device(_) => return None,
+        Destination::File(_) => None,
+    };
+    let origin = Origin {
+        firmware: manifest.firmware.as_ref().map(|firmware| firmware.entries.clone()).unwrap_or_default(),
+        transport: manifest.disk.transport.clone(),
+        now: device.map(|place| place.identity().transport).unwrap_or_default(),
+    };
+    let path = device.map(|place| place.path.display().to_string());
+    Boot::of(engine::boot_report(plan, &origin), path.as_deref())
 }
 
 /// Proves what is not read anyway, then writes.
@@ -156,6 +177,13 @@ pub(super) fn confirm(from: String, plan: &WritePlan, tools: &Tools) -> Result<(
     tools.monitor.confirm(Asked { instance, id, blank: plan.blank, from, holds })
 }
 
+/// After a failure: what the target is now, if it was written to.
+pub(super) fn no_disk(name: &str, plan: &WritePlan) {
+    if plan.touched() {
+        say(&format!("{name} is no disk now: what makes it one was not written"));
+    }
+}
+
 /// Claims what was confirmed.
 pub(super) fn claim(plan: &WritePlan, tools: &Tools) -> Result<device::Target> {
     let wanted = plan.wanted.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "no target"))?;
@@ -172,6 +200,7 @@ fn finish(
     restored: &Written,
     notes: &[String],
     twin: Option<&str>,
+    boot: Option<&Boot>,
 ) -> Result<Exit> {
     let exit = match restored {
         restored if !restored.differ.is_empty() => Exit::Mismatch,
@@ -185,6 +214,7 @@ fn finish(
         bad: restored.bad,
         absent: restored.absent,
         differ: &restored.differ,
+        boot: boot.map(Boot::out),
         notes,
     };
     let mut lines = vec![format!("{name}: {} written", exact(restored.bytes))];
@@ -197,6 +227,7 @@ fn finish(
     if restored.absent > 0 {
         lines.push(format!("{} are not in the backup and are zeroes now", exact(restored.absent)));
     }
+    lines.extend(boot.iter().filter(|_| exit != Exit::Mismatch).flat_map(|boot| boot.lines()));
     let next = match (exit, args.no_check) {
         (Exit::Mismatch, _) => "The target is not to be trusted: try another one",
         (_, true) => "It was not read back",

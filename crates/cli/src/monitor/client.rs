@@ -5,10 +5,10 @@ use super::wire::{
     Token, receive, send,
 };
 use crate::nbd::{self, Listener};
-use block::{Entry, Error, ErrorKind, Files, Folder, Found, How, Result};
+use block::{ByteRange, Entry, Error, ErrorKind, Files, Folder, Found, How, Result};
 use device::{
-    Below, DeviceSource, Disk, Hidden, Identity, Instance, Monitor, Opened, Place, Refusal, SourceOptions,
-    Target, Usage, Wanted,
+    Below, DeviceSource, Disk, Hidden, Identity, Instance, IoHints, Monitor, Opened, Place, Refusal,
+    SourceOptions, Target, Usage, Wanted,
 };
 use serde::de::DeserializeOwned;
 use std::ffi::{OsStr, OsString};
@@ -83,6 +83,27 @@ impl Client {
         })
     }
 
+    /// Is there what `prepare` needs? Before anything is written.
+    pub fn check_prepare(&self) -> Result<()> {
+        self.device(&Question::CheckPrepare).map(|((), _)| ())
+    }
+
+    /// The node of the only partition of the target, which must have been dropped here: it is given back.
+    pub fn new_partition(&self, range: ByteRange) -> Result<PathBuf> {
+        let (node, _): (OsString, _) = self.device(&Question::NewPartition(range.start(), range.len()))?;
+        Ok(node.into())
+    }
+
+    /// Has the filesystem made that the command line names.
+    pub fn make_filesystem(&self) -> Result<()> {
+        self.device(&Question::MakeFilesystem).map(|((), _)| ())
+    }
+
+    /// Has it mounted where the command line says.
+    pub fn mount_filesystem(&self) -> Result<()> {
+        self.device(&Question::MountFilesystem).map(|((), _)| ())
+    }
+
     /// A long job begins.
     pub fn begin(&self) -> Result<()> {
         self.device(&Question::Begin).map(|((), _)| ())
@@ -136,6 +157,14 @@ impl Monitor for Client {
             Ok(path) => Ok(Ok(Target::received(one(fds)?, Path::new(&path))?)),
             Err(refusals) => Ok(Err(refusals)),
         }
+    }
+
+    fn io_hints(&self, shown: Instance) -> Result<IoHints> {
+        Ok(self.device(&Question::IoHints(shown))?.0)
+    }
+
+    fn boot_variables(&self) -> Vec<(String, Vec<u8>)> {
+        self.device(&Question::BootVariables).map(|(found, _)| found).unwrap_or_default()
     }
 
     fn reread_table(&self, _: &Target) -> std::result::Result<(), String> {

@@ -8,6 +8,7 @@
 mod client;
 mod door;
 mod inhibit;
+mod made;
 mod rights;
 pub mod sandbox;
 mod server;

@@ -2,6 +2,7 @@
 
 use crate::args::Verb;
 use block::How;
+use engine::NewFs;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,15 @@ pub(super) enum Door {
     Tcp(SocketAddr),
 }
 
+/// What `prepare` is to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Prepared {
+    pub(super) fs: NewFs,
+    /// As it was typed.
+    pub(super) label: String,
+    pub(super) mount: Option<PathBuf>,
+}
+
 /// All that a command line permits.
 #[derive(Clone, Debug)]
 pub(super) struct Permitted {
@@ -96,6 +106,8 @@ pub(super) struct Permitted {
     pub(super) sources: Vec<String>,
     /// Where clients may come from.
     pub(super) listen: Option<Door>,
+    /// What is made on a disk.
+    pub(super) prepared: Option<Prepared>,
     /// A disk may be written, once that is confirmed.
     pub(super) writes: bool,
     /// `--yes`.
@@ -112,6 +124,7 @@ impl Permitted {
             devices: Devices::Named(vec![]),
             sources: vec![],
             listen: None,
+            prepared: None,
             writes: false,
             yes: false,
             target_id: None,
@@ -149,6 +162,16 @@ impl Permitted {
                 permitted.listen = Some(match (args.listen, &args.socket) {
                     (Some(address), _) => Door::Tcp(address),
                     (None, path) => Door::Unix(path.clone()),
+                });
+            }
+            Verb::Prepare(args) => {
+                permitted.name(Path::new(&args.disk));
+                permitted.writes = true;
+                (permitted.yes, permitted.target_id) = (args.yes, args.target_id.clone());
+                permitted.prepared = Some(Prepared {
+                    fs: args.fs.into(),
+                    label: args.label.clone(),
+                    mount: args.mount.clone(),
                 });
             }
             Verb::Man(_) => {}

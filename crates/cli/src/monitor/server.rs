@@ -5,14 +5,15 @@
 
 use super::door::{self, SocketFile};
 use super::inhibit::Inhibitor;
-use super::rights::{Action, Devices, Permitted, Rights};
+use super::made;
+use super::rights::{Action, Devices, Permitted, Prepared, Rights};
 use super::wire::{
     Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, HowOnWire, MAX_LINES, MAX_QUESTION, Question,
     Token, receive, send,
 };
 use crate::confirm::{self, Given};
 use crate::ui::text::{exact, printable};
-use block::{Error, ErrorKind, Files, Folder, Found, ReadAt, Result};
+use block::{ByteRange, Error, ErrorKind, Files, Folder, Found, ReadAt, Result};
 use device::{DiskId, InProcess, Instance, Machine, Monitor, Opened, Place, SourceOptions, Target, Wanted};
 use image::{LocalFiles, is_zero};
 use rustix::io::Errno;
@@ -50,6 +51,8 @@ pub(super) struct Server {
     target: Option<Target>,
     inhibitor: Option<Inhibitor>,
     socket: Option<SocketFile>,
+    /// The partition that was made on the target.
+    made: Option<(PathBuf, Instance)>,
     /// A question stands on the terminal.
     asking: Arc<AtomicBool>,
 }
@@ -88,6 +91,7 @@ impl Server {
             target: None,
             inhibitor: None,
             socket: None,
+            made: None,
             asking,
         }
     }
@@ -128,6 +132,14 @@ impl Server {
             Question::Hidden(shown) => answer(self.monitor.hidden(shown)),
             Question::Confirm(asked) => answer(self.confirm(&asked)?),
             Question::Claim(wanted) => self.claim(wanted),
+            Question::IoHints(shown) => answer(self.monitor.io_hints(shown)?),
+            Question::BootVariables => answer(self.monitor.boot_variables()),
+            Question::CheckPrepare => answer(made::check(self.prepared()?)?),
+            Question::NewPartition(start, len) => self.new_partition(start, len),
+            Question::MakeFilesystem => answer(made::make(self.prepared()?, self.made()?, self.files.owner)?),
+            Question::MountFilesystem => {
+                answer(made::mount(self.prepared()?, self.made()?, self.files.owner)?)
+            }
             Question::RereadTable => match &self.target {
                 Some(target) => answer(self.monitor.reread_table(target)),
                 None => Err(denied().into()),
@@ -244,7 +256,33 @@ impl Server {
         }
     }
 
+    fn prepared(&self) -> Result<&Prepared> {
+        let prepared = self.permitted.prepared.as_ref();
+        prepared.ok_or_else(|| Error::io(denied(), "this command makes no filesystem"))
+    }
+
+    /// The node of the partition that was made.
+    fn made(&self) -> Result<&Path> {
+        let made = self.made.as_ref().map(|(node, _)| node.as_path());
+        made.ok_or_else(|| Error::io(denied(), "a partition that was not made here"))
+    }
+
+    /// Of the target that was claimed, which is given back: held as a whole, it keeps others from its partitions.
+    fn new_partition(&mut self, start: u64, len: u64) -> Answered {
+        self.prepared()?;
+        let target = self.target.take().ok_or_else(denied)?;
+        let disk = target.handle().instance();
+        drop(target);
+        let range = ByteRange::new(start, len).ok_or_else(denied)?;
+        let (node, instance) = made::partition(&self.monitor.machine, disk, range)?;
+        self.made = Some((node.clone(), instance));
+        answer(node.into_os_string())
+    }
+
     fn must_be_named(&self, shown: Instance) -> Result<()> {
+        if self.made.as_ref().is_some_and(|(_, made)| *made == shown) {
+            return Ok(());
+        }
         let Devices::Named(words) = &self.permitted.devices else { return Ok(()) };
         let is_shown = |word: &String| self.monitor.find(word).is_ok_and(|place| place.instance() == shown);
         if words.iter().any(is_shown) {

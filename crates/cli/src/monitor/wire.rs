@@ -43,6 +43,14 @@ pub(super) enum Question {
     Hidden(Instance),
     Confirm(Asked),
     Claim(Wanted),
+    IoHints(Instance),
+    BootVariables,
+    /// Is there what `prepare` needs?
+    CheckPrepare,
+    /// The new partition at this byte, of this length. The target is given back.
+    NewPartition(u64, u64),
+    MakeFilesystem,
+    MountFilesystem,
     RereadTable,
     Begin,
     Listen,

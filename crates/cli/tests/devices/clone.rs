@@ -272,3 +272,79 @@ fn a_mend_writes_only_what_differs() {
     let copy = lab.path("copy.img");
     refused(&selfsame(&["clone", text(&source), text(&copy), "--mend"]), 2, &["nothing that could be kept"]);
 }
+
+/// The printed commands, followed to the letter, make the disk fit.
+#[test]
+fn a_disk_that_does_not_fit_is_shrunk_by_what_is_printed() {
+    let lab = Lab::new();
+    let image = gpt(&lab, "source.img", 40);
+    let Some(source) = Disk::over(image, 512) else { return };
+    let Some(target) = lab.disk("target.img", 24 * MIB) else { return };
+    let output = clone(source.word(), &target, &[]);
+    refused(&output, 5, &["partition 1 (ext4) sticks out by 16794112 bytes"]);
+    let told = said(&output);
+    let commands: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+    assert_eq!(commands.len(), 3, "{told}");
+
+    let partition = format!("{}p1", source.word());
+    if !Path::new(&partition).exists() {
+        tool("addpart", &[source.word(), "1", "2048", &(39 * 2048).to_string()]);
+    }
+    if !Path::new(&partition).exists() {
+        return skip("nodes of partitions that the kernel makes (devtmpfs)");
+    }
+    for command in commands {
+        // Nobody answers its questions here.
+        let command = command.replace("e2fsck -f", "e2fsck -f -y");
+        tool("sh", &["-ec", &command]);
+    }
+    let _forgotten = Command::new("delpart").args([source.word(), "1"]).output();
+    done(&clone(source.word(), &target, &[]));
+    sound(&target);
+    let part = lab.path("part.img");
+    std::fs::write(&part, &target.bytes()[1 << 20..]).unwrap();
+    let checked = Command::new("fsck.ext4").args(["-f", "-n", text(&part)]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+#[test]
+fn disks_with_large_sectors_are_cloned_too() {
+    let lab = Lab::new();
+    let Some(source) = Disk::over(lab.file("source.img", 48 * MIB), 4096) else { return };
+    tool("sgdisk", &["-n", "1:256:4095", "-c", "1:data", source.word()]);
+    let bytes = testkit::pattern(15 << 20);
+    std::os::unix::fs::FileExt::write_all_at(
+        &std::fs::File::options().write(true).open(source.word()).unwrap(),
+        &bytes,
+        MIB,
+    )
+    .unwrap();
+    for (name, size, more) in [
+        ("same.img", 48 * MIB, &[][..]),
+        ("smaller.img", 17 * MIB, &["--new-ids"]),
+        ("larger.img", 50 * MIB, &["--move-backup-gpt"]),
+    ] {
+        let Some(target) = Disk::over(lab.file(name, size), 4096) else { return };
+        done(&clone(source.word(), &target, more));
+        let script = sound(&target);
+        assert!(script.contains("sector-size: 4096") && script.contains("size=        3840"), "{script}");
+        assert!(target.bytes()[1 << 20..16 << 20] == bytes);
+    }
+}
+
+#[test]
+fn a_source_that_changes_is_cloned_only_live() {
+    let lab = Lab::new();
+    let Some(source) = lab.ext4("source.img", 16 * MIB) else { return };
+    let Some(target) = lab.disk("target.img", 16 * MIB) else { return };
+    let mounted = Mounted::at(&lab, "mnt", source.word(), "noatime");
+    refuses(source.word(), &target, &[], &["is in use (mounted or held)", "--live"]);
+    let words = done(&clone(source.word(), &target, &["--live"]));
+    assert!(
+        words.contains("may hold a torn state") && words.contains("read back and is the same"),
+        "{words}"
+    );
+    drop(mounted);
+    let output = selfsame(&["clone", source.word(), target.word(), "--live", "--mend"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}

@@ -12,6 +12,7 @@
 mod clone;
 mod confirm;
 mod larger;
+mod prepare;
 mod restore;
 mod save;
 mod terminal;

@@ -257,3 +257,17 @@ fn this_machine() {
         machine.usage(&disk).unwrap();
     }
 }
+
+#[test]
+fn how_a_disk_wants_to_be_written() {
+    let fake = Fake::new();
+    fake.disk("sda", SATA);
+    let hints = || fake.machine.io_hints(&fake.machine.disks().unwrap()[0]);
+    let physical_sector = hints().physical_sector;
+    assert_eq!((hints().optimal, hints().offset), (0, 0));
+    fake.write("sys/class/block/sda/queue/optimal_io_size", "393216\n");
+    for (text, offset) in [("3584\n", 3584), ("-1\n", 0)] {
+        fake.write("sys/class/block/sda/alignment_offset", text);
+        assert_eq!(hints(), device::IoHints { optimal: 393_216, physical_sector, offset });
+    }
+}

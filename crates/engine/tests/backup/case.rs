@@ -136,6 +136,7 @@ pub(crate) fn save(case: &Case, folder: &std::path::Path, known_holes: bool) -> 
             .collect(),
         files: written.files,
         index: written.index,
+        firmware: None,
         totals: Some(written.totals),
         digests: DiskDigests::default(),
         options: Options {
