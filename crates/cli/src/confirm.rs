@@ -1,5 +1,6 @@
 //! The question before a disk is written, asked on the controlling terminal (DESIGN, "Confirming").
 
+use crate::args::ConfirmArgs;
 use crate::ui::text::printable;
 use block::{Error, ErrorKind, Result};
 use rustix::fs::{Mode, OFlags};
@@ -21,15 +22,6 @@ pub struct Target {
     pub blank: bool,
 }
 
-/// How the command line has answered already.
-#[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
-    /// `--yes`.
-    pub yes: bool,
-    /// `--target-id`.
-    pub target_id: Option<&'a str>,
-}
-
 impl Target {
     /// What must be typed: `yes` for a blank disk, else `yes` and the last four characters of its serial
     /// (of its ID where it has none).
@@ -43,9 +35,9 @@ impl Target {
 
 /// Fails with [`ErrorKind::Refused`] unless this target was named by the options, or is confirmed on the
 /// terminal after `shown`: what will be written to what, and what the target holds now.
-pub fn confirm(shown: &str, target: &Target, given: Given<'_>) -> Result<()> {
+pub fn confirm(shown: &str, target: &Target, given: &ConfirmArgs) -> Result<()> {
     let refused = |words: String| Err(Error::new(ErrorKind::Refused, words));
-    if let Some(id) = given.target_id.filter(|id| !id.eq_ignore_ascii_case(&target.id)) {
+    if let Some(id) = given.target_id.as_ref().filter(|id| !id.eq_ignore_ascii_case(&target.id)) {
         return refused(format!("--target-id is {id}, but this disk is {}", target.id));
     }
     if given.yes && given.target_id.is_none() {
@@ -98,7 +90,10 @@ mod tests {
 
     #[test]
     fn options_confirm_only_the_disk_that_they_name() {
-        let ask = |yes, target_id| confirm("", &target("S", false), Given { yes, target_id });
+        let ask = |yes, target_id: Option<&str>| {
+            let given = ConfirmArgs { yes, target_id: target_id.map(str::to_owned) };
+            confirm("", &target("S", false), &given)
+        };
         assert!(ask(true, Some("0123456789")).is_ok());
         for (yes, id) in [(true, None), (true, Some("9999999999")), (false, Some("9999999999"))] {
             assert_eq!(ask(yes, id).unwrap_err().kind(), ErrorKind::Refused);

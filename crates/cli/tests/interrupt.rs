@@ -141,8 +141,8 @@ fn progress_as_json_knows_what_is_stored_and_what_is_free() {
     let done = lab.run(&[&SAVE[..], &["--level", "12", "--progress", "json"]].concat());
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     let said = text(&done.stderr);
-    let samples = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let sample = samples.filter(|line| line.get("free").is_some()).next_back();
+    let mut samples = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let sample = samples.rfind(|line| line.get("free").is_some());
     let sample = sample.unwrap_or_else(|| panic!("no sample in {said}"));
     assert!(sample["free"].as_u64() > Some(1 << 20) && sample["stored"].as_u64().is_some(), "{sample}");
 }

@@ -133,6 +133,17 @@ pub struct JobArgs {
     pub progress: ProgressMode,
 }
 
+/// How a disk that will be written is confirmed where nobody can be asked.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConfirmArgs {
+    /// Do not ask; needs --target-id
+    #[arg(long)]
+    pub yes: bool,
+    /// The ID of the disk to write to, as `selfsame disks` prints it
+    #[arg(long, value_name = "ID")]
+    pub target_id: Option<String>,
+}
+
 /// `save`.
 #[derive(Debug, Args)]
 pub struct SaveArgs {
@@ -207,12 +218,9 @@ pub struct RestoreArgs {
     /// Only this partition
     #[arg(long, value_name = "N")]
     pub part: Option<u32>,
-    /// Do not ask; needs --target-id
-    #[arg(long)]
-    pub yes: bool,
-    /// The ID of the disk to write to, as `selfsame disks` prints it
-    #[arg(long, value_name = "ID")]
-    pub target_id: Option<String>,
+    /// Confirmation.
+    #[command(flatten)]
+    pub confirm: ConfirmArgs,
     /// Overwrite an image file that exists
     #[arg(long)]
     pub force: bool,
@@ -243,12 +251,9 @@ pub struct CloneArgs {
     /// Compare the two disks and write only what differs
     #[arg(long, conflicts_with = "live")]
     pub mend: bool,
-    /// Do not ask; needs --target-id
-    #[arg(long)]
-    pub yes: bool,
-    /// The ID of the disk to write to, as `selfsame disks` prints it
-    #[arg(long, value_name = "ID")]
-    pub target_id: Option<String>,
+    /// Confirmation.
+    #[command(flatten)]
+    pub confirm: ConfirmArgs,
     /// Overwrite an image file that exists
     #[arg(long)]
     pub force: bool,
@@ -305,12 +310,9 @@ pub struct PrepareArgs {
     /// Mount it at this folder, which exists
     #[arg(long, value_name = "DIR")]
     pub mount: Option<PathBuf>,
-    /// Do not ask; needs --target-id
-    #[arg(long)]
-    pub yes: bool,
-    /// The ID of the disk, as `selfsame disks` prints it
-    #[arg(long, value_name = "ID")]
-    pub target_id: Option<String>,
+    /// Confirmation.
+    #[command(flatten)]
+    pub confirm: ConfirmArgs,
     /// Output.
     #[command(flatten)]
     pub job: JobArgs,

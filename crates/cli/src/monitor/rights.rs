@@ -1,6 +1,6 @@
 //! What the job may ask for: what the command line names, and nothing else. Pure.
 
-use crate::args::Verb;
+use crate::args::{ConfirmArgs, Verb};
 use block::How;
 use engine::NewFs;
 use std::ffi::{OsStr, OsString};
@@ -108,12 +108,8 @@ pub(super) struct Permitted {
     pub(super) listen: Option<Door>,
     /// What is made on a disk.
     pub(super) prepared: Option<Prepared>,
-    /// A disk may be written, once that is confirmed.
-    pub(super) writes: bool,
-    /// `--yes`.
-    pub(super) yes: bool,
-    /// `--target-id`.
-    pub(super) target_id: Option<String>,
+    /// A disk may be written, once that is confirmed: so far by the command line. `None`: never.
+    pub(super) writes: Option<ConfirmArgs>,
 }
 
 impl Permitted {
@@ -125,9 +121,7 @@ impl Permitted {
             sources: vec![],
             listen: None,
             prepared: None,
-            writes: false,
-            yes: false,
-            target_id: None,
+            writes: None,
         };
         match verb {
             Verb::Disks(_) => permitted.devices = Devices::All,
@@ -143,8 +137,7 @@ impl Permitted {
             }
             Verb::Restore(args) => {
                 permitted.read(&args.backup);
-                permitted.writes = true;
-                (permitted.yes, permitted.target_id) = (args.yes, args.target_id.clone());
+                permitted.writes = Some(args.confirm.clone());
                 match &args.target {
                     None => permitted.devices = Devices::All,
                     Some(target) => permitted.write(target),
@@ -154,8 +147,7 @@ impl Permitted {
                 permitted.read(&args.source);
                 permitted.sources.push(args.source.to_string_lossy().into_owned());
                 permitted.write(&args.target);
-                permitted.writes = true;
-                (permitted.yes, permitted.target_id) = (args.yes, args.target_id.clone());
+                permitted.writes = Some(args.confirm.clone());
             }
             Verb::Serve(args) => {
                 permitted.read(&args.source);
@@ -166,8 +158,7 @@ impl Permitted {
             }
             Verb::Prepare(args) => {
                 permitted.name(Path::new(&args.disk));
-                permitted.writes = true;
-                (permitted.yes, permitted.target_id) = (args.yes, args.target_id.clone());
+                permitted.writes = Some(args.confirm.clone());
                 permitted.prepared = Some(Prepared {
                     fs: args.fs.into(),
                     label: args.label.clone(),
@@ -217,9 +208,10 @@ mod tests {
         let save = by("selfsame save sda /mnt/big");
         assert_eq!(save.devices, Devices::Named(vec!["sda".into()]));
         assert_eq!(save.paths[1], ("/mnt/big".into(), Rights::Backups));
-        assert!(!save.writes);
+        assert!(save.writes.is_none());
         let restore = by("selfsame restore /mnt/b sdb --yes --target-id 0123456789");
-        assert!(restore.writes && restore.yes && restore.target_id.as_deref() == Some("0123456789"));
+        let confirmed = restore.writes.unwrap();
+        assert!(confirmed.yes && confirmed.target_id.as_deref() == Some("0123456789"));
         assert_eq!(restore.paths[0], ("/mnt/b".into(), Rights::Read));
         assert_eq!(restore.paths[1], (".".into(), Rights::File("sdb".into())));
         assert_eq!(by("selfsame restore b").devices, Devices::All);

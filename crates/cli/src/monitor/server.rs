@@ -11,7 +11,7 @@ use super::wire::{
     Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, HowOnWire, MAX_LINES, MAX_QUESTION, Question,
     Token, receive, send,
 };
-use crate::confirm::{self, Given};
+use crate::confirm;
 use crate::ui::text::{exact, printable};
 use block::{ByteRange, Error, ErrorKind, Files, Folder, Found, ReadAt, Result};
 use device::{DiskId, InProcess, Instance, Machine, Monitor, Opened, Place, SourceOptions, Target, Wanted};
@@ -298,9 +298,9 @@ impl Server {
 
     /// Shows what will be written over, by what this process knows of it, and reads the answer.
     fn confirm(&mut self, asked: &Asked) -> Result<()> {
-        if !self.permitted.writes {
+        let Some(given) = self.permitted.writes.clone() else {
             return Err(Error::new(ErrorKind::Refused, "this command writes to no disk"));
-        }
+        };
         self.must_be_named(asked.instance)?;
         let place = self.monitor.machine.place_of(asked.instance)?;
         let ends = Ends::read(&self.monitor, &place)?;
@@ -317,9 +317,8 @@ impl Server {
         shown.extend(asked.holds.iter().take(MAX_LINES).map(|line| printable(line).to_string()));
         let serial = place.identity().serial;
         let target = confirm::Target { id: ends.id.to_string(), serial, blank };
-        let given = Given { yes: self.permitted.yes, target_id: self.permitted.target_id.as_deref() };
         self.asking.store(true, Ordering::SeqCst);
-        let confirmed = confirm::confirm(&shown.join("\n"), &target, given);
+        let confirmed = confirm::confirm(&shown.join("\n"), &target, &given);
         self.asking.store(false, Ordering::SeqCst);
         confirmed?;
         self.confirmed = Some((asked.instance, asked.id));
