@@ -1,4 +1,4 @@
-//! What developers run: `cargo xtask bench`, `cargo xtask frames`. Nothing here is shipped.
+//! What developers run: `cargo xtask bench`, `frames` and `vm`. Nothing here is shipped.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -14,6 +14,7 @@ mod loop_device;
 mod place;
 mod shell;
 mod stats;
+mod vm;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 /// Whatever failed, as a sentence.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Measures selfsame.
+/// Measures selfsame, and tries it on virtual computers.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Task {
@@ -29,12 +30,15 @@ enum Task {
     Bench(bench::Args),
     /// Print the table for choosing frame size and level
     Frames(frames::Args),
+    /// Run scenarios on virtual computers with disks of every kind
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Bench(args) => bench::run(&args),
         Task::Frames(args) => frames::run(&args),
+        Task::Vm(args) => vm::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -96,6 +96,13 @@ impl Target {
         })
     }
 
+    /// The error of a failed write. EIO and ENODATA are no unreadable sector here: there is nothing to rescue
+    /// from this disk.
+    fn failed(&self, error: Errno, range: Option<ByteRange>, doing: &str) -> Error {
+        let error = self.handle.failed(error, range, doing);
+        if error.kind() == ErrorKind::Media { error.with_kind(ErrorKind::Io) } else { error }
+    }
+
     /// Flushes, unless that failed before: the kernel would say that all is well the second time.
     fn flush(&self, fsync: impl FnOnce() -> rustix::io::Result<()>) -> Result<()> {
         if let Some(why) = self.lost.get() {
@@ -103,7 +110,7 @@ impl Target {
             return Err(Error::new(ErrorKind::Io, what));
         }
         fsync().map_err(|error| {
-            let error = self.handle.failed(error, None, "flushing");
+            let error = self.failed(error, None, "flushing");
             // Two threads may fail at once; either reason is as good.
             let _kept = self.lost.set(error.to_string());
             error
@@ -113,7 +120,7 @@ impl Target {
     /// Whole sectors from aligned memory.
     fn write_direct(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let range = ByteRange::span(offset, offset + bytes.len() as u64);
-        let failed = |error| Err(self.handle.failed(error, Some(range), "writing"));
+        let failed = |error| Err(self.failed(error, Some(range), "writing"));
         let (mut at, mut rest) = (offset, bytes);
         while !rest.is_empty() {
             match rustix::io::pwrite(self.handle.fd(), rest, at) {
@@ -156,7 +163,7 @@ impl Target {
                 Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL) => {
                     return self.write_zeroed(piece, range);
                 }
-                Err(error) => return Err(self.handle.failed(error, Some(piece), "zeroing")),
+                Err(error) => return Err(self.failed(error, Some(piece), "zeroing")),
             }
         }
         Ok(())
@@ -261,6 +268,19 @@ mod tests {
         assert!(target.flush(|| Err(Errno::IO)).is_err());
         let again = target.sync().unwrap_err();
         assert!(again.to_string().contains("an earlier flush failed"), "{again}");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_no_unreadable_sector() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        let Some(device) = testkit::LoopDevice::attach(file.path(), 512) else { return };
+        let fd = open_for_writing(device.path()).unwrap();
+        let handle = Handle::new(fd, device.path()).unwrap();
+        let target = Target { handle, edges: Mutex::default(), lost: OnceLock::new() };
+        let kind = |errno| target.failed(errno, None, "writing").kind();
+        use ErrorKind::{Gone, Io};
+        assert_eq!([Errno::IO, Errno::NODATA, Errno::NODEV].map(kind), [Io, Io, Gone]);
     }
 
     #[test]
