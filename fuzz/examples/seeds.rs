@@ -19,5 +19,6 @@ fn main() -> std::io::Result<()> {
     seed("frame", &[&[0, 0, 2], stored].concat())?;
     let disk = testkit::sample::disk();
     seed("layout", &[&[1], &disk[..65_536]].concat())?;
-    seed("identify", &disk[63 * 512..][..65_536])
+    seed("identify", &disk[63 * 512..][..65_536])?;
+    seed("esp", &disk[63 * 512..][..65_536])
 }

@@ -83,8 +83,11 @@ pub fn plan_clone(
     if let Some((place, _)) = &target {
         refusals.extend(another_kind(subject, &survey, place));
         if have < subject.source.size() {
-            refusals.extend(fit::onto_smaller(&survey, have, &Device(&subject.path.to_string_lossy())));
-            notes.extend(if_smaller(&survey, have));
+            let too_large = does_not_fit(subject, &survey, have);
+            if too_large.is_empty() {
+                notes.extend(if_smaller(&survey, have));
+            }
+            refusals.extend(too_large);
         }
     }
     let mut placed = Placed::whole(subject)?;
@@ -193,6 +196,19 @@ fn if_new_ids(survey: &Survey) -> Vec<String> {
     let named = "what names the old ids (PARTUUID= in /etc/fstab or for the kernel) does not find the copy";
     let bcd = "Windows finds its system by the disk id: after the change it must be repaired (bcdboot)";
     [named].into_iter().chain(windows.then_some(bcd)).map(str::to_owned).collect()
+}
+
+/// Why it does not fit onto a smaller target, and what shrinks it.
+fn does_not_fit(subject: &Subject, survey: &Survey, have: u64) -> Vec<String> {
+    let path = subject.path.display();
+    if subject.place.is_some() {
+        return fit::onto_smaller(survey, have, &Device(path.to_string()));
+    }
+    let mut why = fit::onto_smaller(survey, have, &Device(Device::LOOP.to_owned()));
+    if why.iter().any(|why| why.contains(Device::LOOP)) {
+        why.push(format!("its loop device is made by `losetup --find --show --partscan {path}`"));
+    }
+    why
 }
 
 /// What a smaller target leaves out.

@@ -5,19 +5,24 @@ use block::{ByteRange, SectorSize};
 use disk::probe::Content;
 use disk::{Partition, Table};
 
-/// How partitions are called in commands: `/dev/sda` and 1 give `/dev/sda1`.
-pub(crate) struct Device<'a>(pub(crate) &'a str);
+/// How the disk is called in commands.
+pub(crate) struct Device(pub(crate) String);
 
-impl Device<'_> {
+impl Device {
+    /// An image file has partitions only as a loop device.
+    pub(crate) const LOOP: &str = "/dev/loopN";
+
+    /// `/dev/sda` and 1 give `/dev/sda1`.
     fn partition(&self, number: u32) -> String {
-        let p = if self.0.ends_with(|c: char| c.is_ascii_digit()) { "p" } else { "" };
+        let digit = self.0.ends_with(|c: char| c.is_ascii_digit()) || self.0 == Self::LOOP;
+        let p = if digit { "p" } else { "" };
         format!("{}{p}{number}", self.0)
     }
 }
 
 /// Why what `survey` tells of does not fit onto `have` bytes, each a sentence; none: it fits, if the GPT is
 /// written for the new size. `device`: where the disk can be shrunk.
-pub(crate) fn onto_smaller(survey: &Survey, have: u64, device: &Device<'_>) -> Vec<String> {
+pub(crate) fn onto_smaller(survey: &Survey, have: u64, device: &Device) -> Vec<String> {
     let layout = &survey.layout;
     let short = layout.size.saturating_sub(have);
     if let Some(why) = &layout.must_be_whole {
@@ -42,7 +47,7 @@ pub(crate) fn onto_smaller(survey: &Survey, have: u64, device: &Device<'_>) -> V
     out.into_iter().map(|partition| sticks_out(survey, partition, end, device)).collect()
 }
 
-fn sticks_out(survey: &Survey, partition: &Partition, end: u64, device: &Device<'_>) -> String {
+fn sticks_out(survey: &Survey, partition: &Partition, end: u64, device: &Device) -> String {
     let Partition { number, range, extended, .. } = partition;
     let over = range.end().saturating_sub(end);
     let region = survey.regions.iter().find(|region| region.region.range == *range);
@@ -164,7 +169,8 @@ mod tests {
 
     #[test]
     fn partitions_are_called_as_the_kernel_does() {
-        let names = ["/dev/sda", "/dev/nvme0n1", "./disk.img"].map(|disk| Device(disk).partition(2));
-        assert_eq!(names, ["/dev/sda2", "/dev/nvme0n1p2", "./disk.img2"]);
+        let disks = ["/dev/sda", "/dev/nvme0n1", Device::LOOP];
+        let names = disks.map(|disk| Device(disk.to_owned()).partition(2));
+        assert_eq!(names, ["/dev/sda2", "/dev/nvme0n1p2", "/dev/loopNp2"]);
     }
 }

@@ -72,7 +72,9 @@ impl PrepareStep {
     /// What is on the disk when this step has failed, and what to do.
     pub fn state(self, disk: &str, partition: &str, fs: NewFs) -> String {
         match self {
-            Self::Table => format!("{disk} has no partition table now: prepare it again, or another one"),
+            Self::Table => {
+                format!("{disk} has no whole partition table now: prepare it again, or another one")
+            }
             Self::Node => format!(
                 "{disk} has its new table, but no filesystem yet: unplug it, plug it in again, and prepare it again"
             ),
@@ -316,7 +318,7 @@ mod tests {
         let steps = [PrepareStep::Table, PrepareStep::Node, PrepareStep::Filesystem, PrepareStep::Mount];
         let said = steps.map(|step| step.state("/dev/sdb", "/dev/sdb1", NewFs::Ext4));
         assert!(said.iter().all(|words| words.contains("/dev/sdb") && words.contains(':')));
-        assert!(said[0].contains("no partition table") && said[3].contains("is ready"));
+        assert!(said[0].contains("no whole partition table") && said[3].contains("is ready"));
     }
 
     fn new_disk(size: u64) -> (ByteRange, Work) {

@@ -296,6 +296,8 @@ mod tests {
             assert_eq!(written.differ, [(at / 512, at / 512)]);
             let unchecked = Work { check: false, ..work(Memory::new(disk())) };
             assert_eq!(write(&unchecked, &target, &ctx()).unwrap().differ, []);
+            let mend = Work { mend: true, ..work(Memory::new(disk())) };
+            assert_eq!(write(&mend, &target, &ctx()).unwrap().differ, [(at / 512, at / 512)]);
         }
     }
 

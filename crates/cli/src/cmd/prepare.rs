@@ -67,7 +67,7 @@ fn steps(
         job::run(tools, args.job, names, grid, |ctx| engine::write_disk(&plan.write, &target, ctx))?;
     if let Some((first, last)) = written.differ.first() {
         let words = format!("LBA {first} to {last} do not read back as they were written: take another disk");
-        return Err(Error::new(ErrorKind::Corrupt, words));
+        return Err(Error::new(ErrorKind::Io, words));
     }
     *step = PrepareStep::Node;
     let reread = tools.monitor.reread_table(&target);

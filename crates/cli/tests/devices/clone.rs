@@ -98,6 +98,9 @@ fn a_clone_onto_a_smaller_disk_has_a_table_for_it() {
     let mib = "`resize2fs ";
     let words = ["partition 1 (ext4) sticks out by 512 bytes", mib, " 28M`", "`echo ',59391' | sfdisk -N 1"];
     refuses(text(&source), &target, &[], &words);
+    let words = ["resize2fs /dev/loopNp1 28M", "`losetup --find --show --partscan "];
+    refuses(text(&source), &target, &[], &words);
+    assert!(!said(&clone(text(&source), &target, &[])).contains("left out"));
 }
 
 #[test]
