@@ -89,9 +89,9 @@ fn serves(parent: &Path) {
     store.replace_small("manifest.json", b"other").unwrap();
     let folder = store.publish().unwrap();
     assert_eq!(Store::open(&folder).unwrap().read_small("manifest.json", 99).unwrap(), b"other");
-    assert!(Store::create(&LocalFiles::default(), parent, "sda").unwrap().path().ends_with("sda-2.part"));
+    let taken = Store::create(&LocalFiles::default(), parent, "sda").unwrap();
+    assert!(taken.path().ends_with("sda-2.part"));
     std::fs::create_dir(parent.join("sda-2")).unwrap();
-    let taken = Store::open(&parent.join("sda-2.part")).unwrap();
     assert_eq!(taken.publish().unwrap_err().kind(), ErrorKind::Refused);
 
     let image = ImageFile::create(&LocalFiles::default(), &parent.join("disk.img"), 2 << 20, false).unwrap();

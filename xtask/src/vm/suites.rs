@@ -56,6 +56,20 @@ pub(crate) const SUITES: &[Suite] = &[
             cases: &["cassandra", "by-stock-tools", "one-file-by-the-kernel"],
         }],
     },
+    Suite {
+        name: "made",
+        disks: made,
+        stages: &[Stage::Guest {
+            script: "made",
+            cases: &[
+                "backup-disk-in-one-command",
+                "backup-disk-for-windows-too",
+                "clone-onto-an-equal-disk",
+                "clone-onto-other-sizes",
+                "clone-with-ids-of-its-own",
+            ],
+        }],
+    },
     Suite { name: "guards", disks: guards, stages: &[Stage::Guest { script: "guards", cases: GUARDS }] },
     Suite {
         name: "many",
@@ -190,6 +204,17 @@ fn scsi() -> Vec<Disk> {
 fn cassandra() -> Vec<Disk> {
     let old = Disk::new("old", Kind::Ide, 256).image("cassandra");
     vec![old, Disk::new("new", Kind::Ide, 256), Disk::new("usb", Kind::Usb, 1024)]
+}
+
+fn made() -> Vec<Disk> {
+    let nvme = pair(["nvme-a", "nvme-b"], Kind::Nvme);
+    let others = [
+        Disk::new("src", Kind::Scsi, 64),
+        Disk::new("usb", Kind::Usb, 256),
+        Disk::new("large", Kind::Scsi, 96),
+        Disk::new("small", Kind::Scsi, 32),
+    ];
+    nvme.into_iter().chain(others).collect()
 }
 
 fn guards() -> Vec<Disk> {
