@@ -14,8 +14,8 @@ pub(super) enum Rights {
     Read,
     /// Read this one file.
     ReadOnly(OsString),
-    /// Look at it, and make new folders in it.
-    Backups,
+    /// Look at it, make new folders in it, and give those their names. Those that were made.
+    Backups(Vec<OsString>),
     /// Make this folder, in which backups will be made.
     Missing(OsString),
     /// Fill it: it was made by this job.
@@ -41,12 +41,18 @@ impl Rights {
     pub(super) fn then(&self, action: Action<'_>) -> Option<Self> {
         let reads = matches!(action, Action::Open(_, How::Read | How::ReadDirect));
         match (self, action) {
-            (Self::Read | Self::Backups, Action::List | Action::Has(_) | Action::Folder) => Some(Self::Read),
+            (Self::Read | Self::Backups(_), Action::List | Action::Has(_) | Action::Folder) => {
+                Some(Self::Read)
+            }
             (Self::Read, _) if reads => Some(Self::Read),
             (Self::ReadOnly(name), Action::Open(wanted, _)) if reads && wanted == name => Some(Self::Read),
-            (Self::Backups, Action::MakeFolder(_)) => Some(Self::Backup),
-            (Self::Backups, Action::Rename(from, to, false)) => (from == part(to)).then_some(Self::Backups),
-            (Self::Missing(name), Action::MakeFolder(wanted)) => (wanted == name).then_some(Self::Backups),
+            (Self::Backups(_), Action::MakeFolder(_)) => Some(Self::Backup),
+            (Self::Backups(made), Action::Rename(from, to, false)) => {
+                (from == part(to) && made.iter().any(|made| made == from)).then(|| self.clone())
+            }
+            (Self::Missing(name), Action::MakeFolder(wanted)) => {
+                (wanted == name).then_some(Self::Backups(vec![]))
+            }
             (Self::Backup, Action::List | Action::Has(_) | Action::Open(..)) => Some(Self::Backup),
             (Self::Backup, Action::Rename(..) | Action::Remove(_)) => Some(Self::Backup),
             (Self::File(name), Action::Has(wanted)) => (wanted == name).then_some(self.clone()),
@@ -129,7 +135,7 @@ impl Permitted {
             Verb::Show(args) => permitted.read(&args.source),
             Verb::Save(args) => {
                 permitted.read(&args.source);
-                permitted.paths.push((args.dest.clone(), Rights::Backups));
+                permitted.paths.push((args.dest.clone(), Rights::Backups(vec![])));
             }
             Verb::Verify(args) => {
                 permitted.read(&args.backup);
@@ -207,7 +213,7 @@ mod tests {
     fn only_what_the_command_line_names() {
         let save = by("selfsame save sda /mnt/big");
         assert_eq!(save.devices, Devices::Named(vec!["sda".into()]));
-        assert_eq!(save.paths[1], ("/mnt/big".into(), Rights::Backups));
+        assert_eq!(save.paths[1], ("/mnt/big".into(), Rights::Backups(vec![])));
         assert!(save.writes.is_none());
         let restore = by("selfsame restore /mnt/b sdb --yes --target-id 0123456789");
         let confirmed = restore.writes.unwrap();
@@ -246,7 +252,8 @@ mod tests {
         };
         assert_eq!(good(Rights::Read), "xxxx---x-------");
         assert_eq!(good(Rights::ReadOnly("a".into())), "--x------------");
-        assert_eq!(good(Rights::Backups), "xx-----xxxx----");
+        assert_eq!(good(Rights::Backups(vec![])), "xx-----xxx-----");
+        assert_eq!(good(Rights::Backups(vec!["a.part".into()])), "xx-----xxxx----");
         assert_eq!(good(Rights::Missing("a".into())), "--------x------");
         assert_eq!(good(Rights::Backup), "xxxxxxx---xxxxx");
         assert_eq!(good(Rights::File("a".into())), "-xx--xx---xx-x-");
@@ -254,9 +261,9 @@ mod tests {
 
     #[test]
     fn only_folders_made_by_the_job_are_filled() {
-        let made = Rights::Backups.then(Action::MakeFolder(OsStr::new("x"))).unwrap();
+        let made = Rights::Backups(vec![]).then(Action::MakeFolder(OsStr::new("x"))).unwrap();
         assert_eq!(made, Rights::Backup);
-        let there = Rights::Backups.then(Action::Folder).unwrap();
+        let there = Rights::Backups(vec![]).then(Action::Folder).unwrap();
         assert_eq!(there, Rights::Read);
         assert_eq!(there.then(Action::Open(OsStr::new("y"), How::Make)), None);
     }

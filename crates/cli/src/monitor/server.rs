@@ -14,7 +14,9 @@ use super::wire::{
 use crate::confirm;
 use crate::ui::text::{exact, printable};
 use block::{ByteRange, Error, ErrorKind, Files, Folder, Found, ReadAt, Result};
-use device::{DiskId, InProcess, Instance, Machine, Monitor, Opened, Place, SourceOptions, Target, Wanted};
+use device::{
+    DiskId, Identity, InProcess, Instance, Machine, Monitor, Opened, Place, SourceOptions, Target, Wanted,
+};
 use image::{LocalFiles, is_zero};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -47,6 +49,8 @@ pub(super) struct Server {
     next: Token,
     /// What is read lies there: the disks below are never written.
     read: Vec<PathBuf>,
+    /// Disks that were opened: they may come back under another name.
+    opened: Vec<Identity>,
     confirmed: Option<(Instance, DiskId)>,
     target: Option<Target>,
     inhibitor: Option<Inhibitor>,
@@ -87,6 +91,7 @@ impl Server {
             held: BTreeMap::new(),
             next: 0,
             read: vec![],
+            opened: vec![],
             confirmed: None,
             target: None,
             inhibitor: None,
@@ -128,8 +133,11 @@ impl Server {
             Question::UsageOf(devno) => answer(self.monitor.usage_of(devno)?),
             Question::Below(path) => answer(self.monitor.below(self.held_path(&path)?)?),
             Question::OpenSource(shown, how) => self.open_source(shown, how),
-            Question::Reopen(same) => device_answer(&self.monitor.reopen(&same)?),
-            Question::Hidden(shown) => answer(self.monitor.hidden(shown)),
+            Question::Reopen(same) => {
+                self.opened.contains(&same).then_some(()).ok_or_else(denied)?;
+                device_answer(&self.monitor.reopen(&same)?)
+            }
+            Question::Hidden(shown) => self.hidden(shown),
             Question::Confirm(asked) => answer(self.confirm(&asked)?),
             Question::Claim(wanted) => self.claim(wanted),
             Question::IoHints(shown) => answer(self.monitor.io_hints(shown)?),
@@ -169,6 +177,12 @@ impl Server {
             Question::MakeFolder(token, name, private) => {
                 let (folder, rights) = self.may(token, Action::MakeFolder(&name))?;
                 let made = folder.make_folder(&name, private)?;
+                let held = self.held.get_mut(&token).map(|held| held.rights.iter_mut());
+                for right in held.into_iter().flatten() {
+                    if let Rights::Backups(made) = right {
+                        made.push(name.clone());
+                    }
+                }
                 self.hold(made, rights)
             }
             Question::Rename(token, from, to, replace) => {
@@ -234,7 +248,8 @@ impl Server {
                 with(FoundAnswer::File(held, name), fds)
             }
             Found::Nothing(folder, name) => {
-                let make = rights.contains(&Rights::Backups).then(|| Rights::Missing(name.clone()));
+                let backups = rights.iter().any(|right| matches!(right, Rights::Backups(_)));
+                let make = backups.then(|| Rights::Missing(name.clone()));
                 let (held, fds) = self.held_answer(folder, make.into_iter().collect())?;
                 with(FoundAnswer::Nothing(held, name), fds)
             }
@@ -279,21 +294,33 @@ impl Server {
         answer(node.into_os_string())
     }
 
+    /// Fails unless the command line names this disk or partition, or the job made it.
     fn must_be_named(&self, shown: Instance) -> Result<()> {
-        if self.made.as_ref().is_some_and(|(_, made)| *made == shown) {
-            return Ok(());
-        }
-        let Devices::Named(words) = &self.permitted.devices else { return Ok(()) };
-        let is_shown = |word: &String| self.monitor.find(word).is_ok_and(|place| place.instance() == shown);
-        if words.iter().any(is_shown) {
+        let made = self.made.as_ref().is_some_and(|(_, made)| *made == shown);
+        if made || self.is_named(|place| place.instance() == shown) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Refused, "a disk that the command line does not name"))
     }
 
-    fn open_source(&self, shown: Instance, how: SourceOptions) -> Answered {
+    fn is_named(&self, is_meant: impl Fn(&Place) -> bool) -> bool {
+        let Devices::Named(words) = &self.permitted.devices else { return true };
+        words.iter().any(|word| self.monitor.find(word).is_ok_and(|place| is_meant(&place)))
+    }
+
+    /// What the drive of a named disk, or of a named partition's disk, hides.
+    fn hidden(&self, shown: Instance) -> Answered {
+        if !self.is_named(|place| place.disk.instance == shown) {
+            return Err(denied().into());
+        }
+        answer(self.monitor.hidden(shown))
+    }
+
+    fn open_source(&mut self, shown: Instance, how: SourceOptions) -> Answered {
         self.must_be_named(shown)?;
-        device_answer(&self.monitor.open_source(shown, how)?)
+        let opened = self.monitor.open_source(shown, how)?;
+        self.opened.push(self.monitor.machine.place_of(shown)?.identity());
+        device_answer(&opened)
     }
 
     /// Shows what will be written over, by what this process knows of it, and reads the answer.

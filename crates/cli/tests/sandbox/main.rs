@@ -40,6 +40,7 @@ fn main() -> ExitCode {
     std::fs::write(at("secret"), "secret").unwrap();
     std::fs::create_dir(at("dest")).unwrap();
     std::fs::create_dir(at("dest/there")).unwrap();
+    std::fs::create_dir(at("dest/other.part")).unwrap();
     std::fs::write(at("dest/there/manifest.json"), "{}").unwrap();
 
     system(&at("disk.img"), &at("secret"));
@@ -189,6 +190,7 @@ fn try_folders(attempts: &mut Attempts, client: &Client, paths: &[PathBuf]) {
         attempts.refused("the folder above", dest.folder(name(escape)));
     }
     attempts.refused("remove what is there", dest.remove(name("there")));
+    attempts.refused("finish another backup", dest.rename(name("other.part"), name("other"), false));
     attempts.refused("rename what is there", dest.rename(name("there"), name("gone"), false));
     attempts.refused("rename over", dest.rename(name("x.part"), name("there"), true));
     if let Some(there) = attempts.permitted("what is there", dest.folder(name("there"))) {
@@ -209,6 +211,14 @@ fn try_disks(attempts: &mut Attempts, client: &Client, paths: &[PathBuf], which:
     let [one, other] = [&paths[0], &paths[1]].map(place);
     let open = |instance| client.open_source(instance, SourceOptions::default());
     attempts.refused("read the other disk", open(other.instance()));
+    attempts.refused("read it when it comes back", client.reopen(&other.identity()));
+    attempts.refused(
+        "have its drive asked",
+        match &client.hidden(other.instance()).unknown[..] {
+            [] => Ok(()),
+            [why, ..] => Err(why.clone()),
+        },
+    );
     let Some(opened) = attempts.permitted("read the disk", open(one.instance())) else { return };
     let id = device::disk_id(&one.identity(), &*opened.source).unwrap();
     let asked = |instance: Instance, id: DiskId| Asked {
