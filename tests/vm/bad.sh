@@ -23,3 +23,16 @@ bad-nvme() { reads_badly nvme; }
 bad-scsi() { reads_badly scsi; }
 bad-ide() { reads_badly ide; }
 bad-usb() { reads_badly usb; }
+
+target-fails-to-write() {
+    local good worn
+    good=$(disk good) worn=$(disk worn)
+    fill "$good"
+    noisy "$good" 20 28
+    save "$good"
+    expect 1 'writing|zeroing|flushing' selfsame restore "$backup" "$worn" --yes --target-id "$(target_id "$worn")" \
+        --progress=none
+    grep -q 'is no disk now' /run/said || fail 'it does not say what the disk is now'
+    ! grep -q ddrescue /run/said || fail 'the advice is about another disk'
+    [ ! -b "/dev/$(node "$worn" 1)" ] || fail 'half a disk has partitions'
+}

@@ -14,6 +14,7 @@ prepare() {
 
 # target: leaves names of the disks in $t and $u, both with one partition, and the backup in $backup.
 target() {
+    [ ! -e /run/failed ] || clear_away
     backup=$(cat /run/backup)
     t=$(disk t) u=$(disk u)
     local name
@@ -24,6 +25,21 @@ target() {
         wipefs -aqf "/dev/$(node "$name" 1)"
     done
     t1=$(node "$t" 1) u1=$(node "$u" 1)
+}
+
+# clear_away: what a case that failed left behind.
+clear_away() {
+    {
+        pkill -x sleep
+        umount /mnt/x
+        umount /boot
+        swapoff -a
+        lvm vgchange -qq -an --noudevsync
+        cryptsetup close box
+        mdadm --stop /dev/md0
+        losetup -D
+    } 2>/dev/null || true
+    rm -f /run/failed
 }
 
 # ends NAME: what a restore takes away first.
@@ -37,6 +53,7 @@ ends() {
 refused() {
     local text=$1 name=${2:-$t} before after
     shift $(($# > 1 ? 2 : 1))
+    sync
     before=$(ends "$name")
     expect 5 "$text" selfsame restore "$backup" "$name" --yes --target-id "$(target_id "$name")" --progress=none "$@"
     after=$(ends "$name")
@@ -45,7 +62,7 @@ refused() {
 
 mounted-partition() {
     target
-    mkfs.ext4 -q -F "/dev/$t1"
+    filesystem "$t1"
     mount "/dev/$t1" /mnt/x
     refused "$t1 is mounted at /mnt/x: unmount it first"
     umount /mnt/x
@@ -61,7 +78,7 @@ mounted-read-only() {
 
 mounted-whole-disk() {
     target
-    mkfs.ext4 -q -F "/dev/$t"
+    filesystem "$t"
     mount "/dev/$t" /mnt/x
     refused "$t is mounted at /mnt/x"
     umount /mnt/x
@@ -69,7 +86,7 @@ mounted-whole-disk() {
 
 mounted-in-another-namespace() {
     target
-    mkfs.ext4 -q -F "/dev/$t1"
+    filesystem "$t1"
     unshare -m sh -c "mount /dev/$t1 /mnt/y && touch /run/mounted && sleep 100" &
     local holder=$!
     while [ ! -e /run/mounted ]; do sleep 0.1; done
@@ -82,13 +99,14 @@ mounted-in-another-namespace() {
 
 umounted-lazily() {
     target
-    mkfs.ext4 -q -F "/dev/$t1"
+    filesystem "$t1"
     mount "/dev/$t1" /mnt/x
     exec 9>/mnt/x/open
     umount -l /mnt/x
     refused 'in use'
     exec 9>&-
-    for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; done
+    # The kernel lets go of it a moment later.
+    sleep 1
 }
 
 btrfs-of-two-disks() {
@@ -98,9 +116,10 @@ btrfs-of-two-disks() {
     modprobe btrfs
     mkfs.btrfs -q -f -d single "/dev/$one" "/dev/$two"
     btrfs device scan >/dev/null
-    # The mount names the other disk, and its number is anonymous.
+    # The mount has an anonymous number and names one of them; the other one is found by what btrfs says.
     mount "/dev/$two" /mnt/x
     refused 'btrfs|mounted at /mnt/x' "$one"
+    refused 'btrfs|mounted at /mnt/x' "$two"
     umount /mnt/x
 }
 
@@ -209,7 +228,7 @@ same-disk-by-a-second-path() {
     local one two moved
     one=$(disk path1) two=$(disk path2)
     [ "$(cat "/sys/block/$one/device/wwid")" = "$(cat "/sys/block/$two/device/wwid")" ] || fail 'the WWNs differ'
-    mkfs.ext4 -q -F "/dev/$one"
+    filesystem "$one"
     mount "/dev/$one" /mnt/x
     cp -r "$backup" /mnt/x/
     sync
@@ -295,7 +314,7 @@ not-confirmed() {
 
 mounted-in-the-last-moment() {
     target
-    mkfs.ext4 -q -F "/dev/$t1"
+    filesystem "$t1"
     ask selfsame restore "$backup" "$t" --progress=none
     mount "/dev/$t1" /mnt/x
     answer 5 "$t1 is mounted at /mnt/x" 'yes t'
@@ -342,7 +361,7 @@ no-such-disk() {
 
 source-mounted-for-writing() {
     target
-    mkfs.ext4 -q -F "/dev/$t1"
+    filesystem "$t1"
     mount "/dev/$t1" /mnt/x
     expect 5 "mounted at /mnt/x|in use" selfsame save "$t" /mnt/shelf --name x --progress=none
     umount /mnt/x

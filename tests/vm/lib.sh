@@ -18,6 +18,11 @@ host() {
     [ "$answer" = ok ] || fail "$*: $answer"
 }
 
+# note_refusal CODE: has the host print what was refused, with its sentence.
+note_refusal() {
+    [ "$1" != 5 ] || echo "note exit 5: $(grep -m 1 '^Refused' /run/said)" >&7
+}
+
 # serial_of NAME: what a whole disk says of itself, read without our program.
 serial_of() {
     local dir=/sys/block/$1 up
@@ -94,6 +99,7 @@ expect() {
     echo "-> exit code $code after $(((${EPOCHREALTIME/./} - began) / 1000)) ms"
     [[ " $codes " == *" $code "* ]] || fail "exit code $code, not $codes: $*: $(tail -n 1 /run/said)"
     [ -z "$text" ] || grep -qE -- "$text" /run/said || fail "not said: $text: by: $*"
+    note_refusal $code
 }
 
 # same A B: byte for byte, over the whole disks. The comparison is not ours.
@@ -106,6 +112,9 @@ same() {
     echo "cmp /dev/$1 /dev/$2 ($a bytes)"
     cmp "/dev/$1" "/dev/$2" || fail "$1 and $2 differ"
 }
+
+# filesystem NODE: an ext4 that does not write by itself later.
+filesystem() { mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "/dev/$1"; }
 
 # noise SEED BYTES: that do not compress, the same for the same seed.
 noise() { tail -c +$(($1 * 4096 + 1)) /run/noise | head -c "$2" || true; }
@@ -223,6 +232,7 @@ answer() {
     echo "-> exit code $code"
     [[ " $1 " == *" $code "* ]] || fail "exit code $code, not $1 after the answer $3: $(tail -n 1 /run/said)"
     grep -qE -- "$2" /run/said || fail "not said: $2"
+    note_refusal $code
 }
 
 # begin COMMAND...: in the background; `ended` takes its exit code as `expect` does.
@@ -242,10 +252,10 @@ ended() {
     grep -qE -- "$2" /run/said || fail "not said: $2"
 }
 
-# moved NAME FIELD MIB: waits until so much was read from (3) or written to (7) a disk; stat of sysfs counts sectors.
+# moved NAME FIELD MIB BEFORE: waits until so much was read from (3) or written to (7) a disk since `count` said BEFORE;
+# stat of sysfs counts in units of 512 bytes.
 moved() {
-    local n fields before
-    before=${4:-0}
+    local n fields before=$4
     for ((n = 0; n < 600; n++)); do
         read -ra fields <"/sys/block/$1/stat"
         [ $(((fields[$2 - 1] - before) / 2048)) -lt "$3" ] || return 0

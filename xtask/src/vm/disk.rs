@@ -33,9 +33,11 @@ pub(crate) enum Content {
 
 /// Sectors that fail, in units of 512 bytes whatever the disk's sectors are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bad {
-    pub(crate) first: u64,
-    pub(crate) last: u64,
+struct Bad {
+    first: u64,
+    last: u64,
+    /// What fails there: `read` or `write`.
+    access: &'static str,
 }
 
 /// A disk. `id` is also its serial, unless `serial` says otherwise.
@@ -114,8 +116,17 @@ impl Disk {
     }
 
     /// With sectors that cannot be read.
-    pub(crate) fn bad(mut self, first: u64, last: u64) -> Self {
-        self.bad.push(Bad { first, last });
+    pub(crate) fn bad(self, first: u64, last: u64) -> Self {
+        self.failing(Bad { first, last, access: "read" })
+    }
+
+    /// With sectors that cannot be written.
+    pub(crate) fn worn(self, first: u64, last: u64) -> Self {
+        self.failing(Bad { first, last, access: "write" })
+    }
+
+    fn failing(mut self, bad: Bad) -> Self {
+        self.bad.push(bad);
         self
     }
 
@@ -190,8 +201,7 @@ impl Disk {
             add("format", json!({"driver": "raw", "detect-zeroes": unmap, "discard": "unmap"}), "file");
         }
         if !self.bad.is_empty() {
-            let rules: Vec<Value> =
-                self.bad.iter().flat_map(|bad| bad.first..=bad.last).map(bad_sector).collect();
+            let rules: Vec<Value> = self.bad.iter().flat_map(Bad::rules).collect();
             add("bad", json!({"driver": "blkdebug", "inject-error": rules}), "image");
         }
         nodes
@@ -232,9 +242,13 @@ impl Disk {
     }
 }
 
-/// 61 is ENODATA, which QEMU's SCSI and NVMe disks report as a true error of the medium.
-fn bad_sector(sector: u64) -> Value {
-    json!({"event": "none", "iotype": "read", "errno": 61, "sector": sector, "once": false})
+impl Bad {
+    /// One for each sector. 61 is ENODATA, which QEMU's SCSI and NVMe disks report as a true error of the medium.
+    fn rules(&self) -> impl Iterator<Item = Value> {
+        let access = self.access;
+        let rule = move |sector| json!({"event": "none", "iotype": access, "errno": 61, "sector": sector, "once": false});
+        (self.first..=self.last).map(rule)
+    }
 }
 
 #[cfg(test)]
@@ -256,11 +270,12 @@ mod tests {
 
     #[test]
     fn bad_sectors_lie_on_top_and_are_one_rule_each() {
-        let disk = Disk::new("dying", Kind::Nvme, 64).bad(10, 11).bad(20, 20).serial("S");
+        let disk = Disk::new("dying", Kind::Nvme, 64).bad(10, 11).worn(20, 20).serial("S");
         let nodes = disk.nodes(Path::new("/d"));
         let rules = nodes[2]["inject-error"].as_array().unwrap();
         let sectors: Vec<_> = rules.iter().map(|rule| rule["sector"].as_u64().unwrap()).collect();
         assert_eq!(sectors, [10, 11, 20]);
+        assert_eq!((&rules[1]["iotype"], &rules[2]["iotype"]), (&json!("read"), &json!("write")));
         let device = disk.device(0);
         assert_eq!((&device["drive"], &device["serial"]), (&json!("dying-bad"), &json!("S")));
     }

@@ -90,7 +90,7 @@ impl Laboratory {
     ) -> Result<()> {
         std::fs::create_dir_all(share.join("log"))?;
         let mut report = |outcome: Outcome| {
-            println!("{}", outcome.line());
+            println!("{}", outcome.text());
             // Cases that never ran have the same reason, which is shown once.
             let is_first = outcomes.iter().all(|other| other.failure != outcome.failure);
             if outcome.failure.is_some() && is_first {
@@ -119,7 +119,12 @@ impl Laboratory {
                     let serial = log(case);
                     let began = Instant::now();
                     let failure = firmware::boots(&self.cache, *firmware, &file, &serial, &interrupted)?;
-                    report(Outcome { case: (*case).to_owned(), took: began.elapsed(), failure });
+                    report(Outcome {
+                        case: (*case).to_owned(),
+                        took: began.elapsed(),
+                        notes: vec![],
+                        failure,
+                    });
                 }
                 Ok(())
             }

@@ -69,9 +69,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for (suite, cases) in wanted {
         // What keeps one suite from running says nothing of the others.
         if let Err(error) = laboratory.suite(suite, &cases, &mut outcomes) {
-            let failure = Some(format!("it does not run: {error}"));
-            let outcome = Outcome { case: suite.name.to_owned(), took: Duration::ZERO, failure };
-            println!("{}", outcome.line());
+            let outcome = Outcome::never_ran(suite.name, &error.to_string());
+            println!("{}", outcome.text());
             outcomes.push(outcome);
         }
         if laboratory.is_interrupted() {
@@ -146,8 +145,8 @@ mod tests {
 
     #[test]
     fn one_failure_fails_the_run() {
-        let passed = Outcome { case: "a".into(), took: Duration::ZERO, failure: None };
-        let failed = Outcome { failure: Some("x".into()), ..passed.clone() };
+        let failed = Outcome::never_ran("a", "x");
+        let passed = Outcome { failure: None, ..failed.clone() };
         assert!(summary(std::slice::from_ref(&passed), Duration::ZERO).is_ok());
         assert!(summary(&[passed, failed], Duration::ZERO).is_err());
     }

@@ -115,7 +115,10 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "bad",
         disks: bad,
-        stages: &[Stage::Guest { script: "bad", cases: &["bad-nvme", "bad-scsi", "bad-ide", "bad-usb"] }],
+        stages: &[Stage::Guest {
+            script: "bad",
+            cases: &["bad-nvme", "bad-scsi", "bad-ide", "bad-usb", "target-fails-to-write"],
+        }],
     },
     Suite {
         name: "power",
@@ -280,7 +283,8 @@ fn automount() -> Vec<Disk> {
 fn bad() -> Vec<Disk> {
     let disks = [("nvme", Kind::Nvme), ("scsi", Kind::Scsi), ("ide", Kind::Ide), ("usb", Kind::Usb)];
     let disks = disks.map(|(id, kind)| Disk::new(id, kind, 64).bad(49_000, 49_002));
-    disks.into_iter().chain([shelf()]).collect()
+    let worn = Disk::new("worn", Kind::Scsi, 64).worn(49_000, 49_002);
+    disks.into_iter().chain([Disk::new("good", Kind::Scsi, 64), worn, shelf()]).collect()
 }
 
 fn power() -> Vec<Disk> {

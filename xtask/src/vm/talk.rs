@@ -11,6 +11,8 @@ pub(crate) enum Said {
     Pass,
     /// `fail WHY`.
     Fail(String),
+    /// `note TEXT`: what the program said, worth printing with the case.
+    Note(String),
     /// `unplug ID` of a disk; answered when QEMU has taken the order.
     Unplug(String),
     /// `plug ID`; answered in the same way.
@@ -32,6 +34,7 @@ impl Said {
             "case" => Self::Case(rest),
             "pass" => Self::Pass,
             "fail" => Self::Fail(rest),
+            "note" => Self::Note(rest),
             "unplug" => Self::Unplug(rest),
             "plug" => Self::Plug(rest),
             "cut" => Self::Cut,
@@ -46,16 +49,32 @@ impl Said {
 pub(crate) struct Outcome {
     pub(crate) case: String,
     pub(crate) took: Duration,
+    /// What the program said.
+    pub(crate) notes: Vec<String>,
     /// Why it failed.
     pub(crate) failure: Option<String>,
 }
 
 impl Outcome {
-    /// One line: `PASS   4.1 s  nvme-4k`.
-    pub(crate) fn line(&self) -> String {
+    /// Of a case that did not come to run.
+    pub(crate) fn never_ran(case: &str, why: &str) -> Self {
+        let failure = Some(format!("it never ran: {why}"));
+        Self { case: case.to_owned(), took: Duration::ZERO, notes: vec![], failure }
+    }
+
+    /// One line: `PASS   4.1 s  nvme-4k`; below it what the program said.
+    pub(crate) fn text(&self) -> String {
         let word = if self.failure.is_some() { "FAIL" } else { "PASS" };
-        let line = format!("{word} {:6.1} s  {}", self.took.as_secs_f64(), self.case);
-        self.failure.as_ref().map_or(line.clone(), |why| format!("{line}: {why}"))
+        let mut text = format!("{word} {:6.1} s  {}", self.took.as_secs_f64(), self.case);
+        if let Some(why) = &self.failure {
+            text.push_str(": ");
+            text.push_str(why);
+        }
+        for note in &self.notes {
+            text.push_str("\n               ");
+            text.push_str(note);
+        }
+        text
     }
 }
 
@@ -64,6 +83,7 @@ impl Outcome {
 pub(crate) struct Protocol {
     wanted: Vec<String>,
     running: Option<(String, Instant)>,
+    notes: Vec<String>,
     ended: Vec<Outcome>,
 }
 
@@ -71,7 +91,7 @@ impl Protocol {
     /// Of a boot that shall run these cases.
     pub(crate) fn new(wanted: &[&str]) -> Self {
         let wanted = wanted.iter().map(|case| (*case).to_owned()).collect();
-        Self { wanted, running: None, ended: vec![] }
+        Self { wanted, running: None, notes: vec![], ended: vec![] }
     }
 
     /// Takes note of a line; the outcome of the case that it ends.
@@ -79,6 +99,11 @@ impl Protocol {
         let failure = match said {
             Said::Case(name) => {
                 self.running = Some((name.clone(), Instant::now()));
+                self.notes.clear();
+                return None;
+            }
+            Said::Note(text) => {
+                self.notes.push(text.clone());
                 return None;
             }
             Said::Pass => None,
@@ -95,7 +120,8 @@ impl Protocol {
 
     fn end(&mut self, failure: Option<String>) -> Option<Outcome> {
         let (case, began) = self.running.take()?;
-        let outcome = Outcome { case, took: began.elapsed(), failure };
+        let notes = std::mem::take(&mut self.notes);
+        let outcome = Outcome { case, took: began.elapsed(), notes, failure };
         self.ended.push(outcome.clone());
         Some(outcome)
     }
@@ -107,8 +133,7 @@ impl Protocol {
         for case in &self.wanted {
             let told = self.ended.iter().any(|outcome| outcome.case == *case);
             if !told {
-                let failure = Some(format!("it never ran: {why}"));
-                missing.push(Outcome { case: case.clone(), took: Duration::ZERO, failure });
+                missing.push(Outcome::never_ran(case, why));
             }
         }
         missing
@@ -152,10 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_is_one_line() {
-        let mut outcome = Outcome { case: "ide".into(), took: Duration::from_millis(4_120), failure: None };
-        assert_eq!(outcome.line(), "PASS    4.1 s  ide");
+    fn an_outcome_is_one_line_and_its_notes() {
+        let mut protocol = Protocol::new(&["ide"]);
+        protocol.hear(&Said::Case("ide".into()));
+        protocol.hear(&Said::parse("note exit 5: Refused: it is mounted"));
+        let mut outcome = protocol.hear(&Said::Pass).unwrap();
+        outcome.took = Duration::from_millis(4_120);
+        assert_eq!(outcome.text(), "PASS    4.1 s  ide\n               exit 5: Refused: it is mounted");
         outcome.failure = Some("they differ".into());
-        assert_eq!(outcome.line(), "FAIL    4.1 s  ide: they differ");
+        assert!(outcome.text().starts_with("FAIL    4.1 s  ide: they differ\n"));
+        assert_eq!(Outcome::never_ran("a", "x").text(), "FAIL    0.0 s  a: it never ran: x");
     }
 }
