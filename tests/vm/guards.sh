@@ -239,8 +239,6 @@ same-disk-by-a-second-path() {
     umount /mnt/x
 }
 
-# todo, and not in the table: it is refused, but by an ID of the partition that is compared with that of the disk;
-# nothing asks "did you mean the disk?".
 partition-where-a-disk-is-meant() {
     target
     local name
@@ -250,7 +248,6 @@ partition-where-a-disk-is-meant() {
     refused "did you mean $name" "$(node "$name" 1)"
 }
 
-# todo, and not in the table: refused for the same reason, although it is what help proposes.
 one-partition-onto-its-node() {
     target
     local src
@@ -341,7 +338,7 @@ replaced-after-the-question() {
 two-disks-with-one-serial() {
     target
     disk twin >/dev/null
-    expect '2 5' 'twin' selfsame restore "$backup" twin --yes --target-id 0000000000 --progress=none
+    expect 5 'twin' selfsame restore "$backup" twin --yes --target-id 0000000000 --progress=none
 }
 
 blank-copied-over-a-full-one() {

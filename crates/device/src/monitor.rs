@@ -3,8 +3,8 @@
 use crate::hidden::not_known;
 use crate::machine::number;
 use crate::{
-    Attached, Below, DeviceSource, Disk, Facts, Handle, Hidden, Identity, Instance, IoHints, Machine, Opened,
-    Place, Refusal, SourceOptions, Target, Usage, Wanted, disk_id,
+    Attached, Below, DeviceSource, Disk, DiskId, Facts, Handle, Hidden, Identity, Instance, IoHints, Machine,
+    Opened, Place, Refusal, SourceOptions, Target, Usage, Wanted, disk_id,
 };
 use block::{Error, ErrorKind, Result};
 use std::fs;
@@ -38,6 +38,10 @@ pub trait Monitor: Send + Sync {
 
     /// What the drive of the whole disk that was shown hides. Where that cannot be asked it says so.
     fn hidden(&self, shown: Instance) -> Hidden;
+
+    /// The ID of the disk that was shown, or whose partition was: of the whole disk, as `claim` judges it. Fails
+    /// as [`disk_id`] does.
+    fn disk_id(&self, shown: Instance) -> Result<DiskId>;
 
     /// What partitions of the disk that was shown should be aligned to, as [`Machine::io_hints`].
     fn io_hints(&self, shown: Instance) -> Result<IoHints>;
@@ -122,6 +126,12 @@ impl Monitor for InProcess {
             },
             Err(error) => unknown(&error.to_string()),
         }
+    }
+
+    fn disk_id(&self, shown: Instance) -> Result<DiskId> {
+        let disk = self.machine.place_of(shown)?.disk;
+        let opened = DeviceSource::open(&disk.path, disk.instance, SourceOptions::default(), true)?;
+        disk_id(&disk.identity, &*opened.source)
     }
 
     fn io_hints(&self, shown: Instance) -> Result<IoHints> {

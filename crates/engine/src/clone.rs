@@ -4,7 +4,7 @@ use crate::fit::{self, Device};
 use crate::open::{Kind, Opener, Subject};
 use crate::plan::Plan;
 use crate::relocate;
-use crate::restore::{Destination, Held, can_move, if_larger, in_the_way, look};
+use crate::restore::{Destination, can_move, if_larger, in_the_way, look};
 use crate::save_plan::is_below;
 use crate::survey::{Survey, survey};
 use crate::write_disk::{Proof, Work, WritePlan, ends};
@@ -104,7 +104,7 @@ pub fn plan_clone(
     let need = source.size();
     let sector = survey.layout.sector;
     let wanted = match &target {
-        Some((place, held)) => Some(wanted(subject, opener, sector, place, held, need)?),
+        Some((place, _)) => Some(wanted(subject, opener, sector, place, need)?),
         None => None,
     };
     if let (Some((place, _)), Some(wanted)) = (&target, &wanted) {
@@ -118,7 +118,7 @@ pub fn plan_clone(
         wanted,
         swapped: survey.is_blank() && !blank,
         blank,
-        holds: target.map(|(_, held)| held.survey),
+        holds: target.map(|(_, held)| held),
         work: Work {
             source,
             plan,
@@ -276,12 +276,11 @@ fn wanted(
     opener: &Opener<'_>,
     sector: SectorSize,
     place: &Place,
-    held: &Held,
     need: u64,
 ) -> Result<Wanted> {
     Ok(Wanted {
         instance: place.instance(),
-        id: device::disk_id(&place.identity(), &*held.subject.source)?,
+        id: opener.monitor.disk_id(place.instance())?,
         need,
         sector: u32::try_from(sector.bytes()).unwrap_or(512),
         never: never(subject, opener, place)?,

@@ -7,10 +7,10 @@
 use crate::open::Opener;
 use crate::plan::Plan;
 use crate::relocate;
-use crate::restore::{Held, in_the_way, look};
+use crate::restore::{in_the_way, look};
 use crate::write_disk::{Proof, Work, WritePlan, ends};
 use block::{ByteRange, Concat, Error, ErrorKind, Result, SectorSize};
-use device::{IoHints, Place, Wanted};
+use device::{IoHints, Monitor, Place, Wanted};
 use disk::{Alignment, Guid, NewPartition};
 use std::fmt;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ pub fn plan_prepare(place: &Place, opener: &Opener<'_>, options: &PrepareOptions
         .ok_or_else(|| Error::new(ErrorKind::Usage, format!("{} is too small for backups", place.name())))?;
 
     let held = look(opener, place)?;
-    let wanted = wanted(place, &held, sector)?;
+    let wanted = wanted(opener.monitor, place, sector)?;
     let refusals = in_the_way(opener.monitor, &wanted, place)?;
     let blank = held.is_blank();
     let write = WritePlan {
@@ -131,7 +131,7 @@ pub fn plan_prepare(place: &Place, opener: &Opener<'_>, options: &PrepareOptions
         wanted: Some(wanted),
         swapped: false,
         blank,
-        holds: Some(held.survey),
+        holds: Some(held),
         work: work(size, sector, table.partition, table.sectors)?,
     };
     Ok(PreparePlan { write, partition: table.partition, fs: options.fs, label })
@@ -168,10 +168,10 @@ fn disjoint(ranges: &[ByteRange]) -> Vec<ByteRange> {
     parts.filter(|part| !part.is_empty()).collect()
 }
 
-fn wanted(place: &Place, held: &Held, sector: SectorSize) -> Result<Wanted> {
+fn wanted(monitor: &dyn Monitor, place: &Place, sector: SectorSize) -> Result<Wanted> {
     Ok(Wanted {
         instance: place.instance(),
-        id: device::disk_id(&place.identity(), &*held.subject.source)?,
+        id: monitor.disk_id(place.instance())?,
         need: place.size(),
         sector: u32::try_from(sector.bytes()).unwrap_or(512),
         never: vec![],

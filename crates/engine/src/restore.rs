@@ -1,6 +1,6 @@
 //! Plans to write a backup back; [`crate::write_disk`] carries it out.
 
-use crate::open::{OpenOptions, Opener, Subject};
+use crate::open::{OpenOptions, Opener};
 use crate::plan::Plan;
 use crate::relocate;
 use crate::survey::{Survey, survey};
@@ -105,7 +105,7 @@ pub fn plan_restore(
         }
     }
     let wanted = match &target {
-        Some((place, held)) => Some(wanted(opener.monitor, backup, place, held, need)?),
+        Some((place, _)) => Some(wanted(opener.monitor, backup, place, need)?),
         None => None,
     };
     if let (Some((place, _)), Some(wanted)) = (&target, &wanted) {
@@ -124,7 +124,7 @@ pub fn plan_restore(
         wanted,
         swapped: blank_backup && !blank,
         blank,
-        holds: target.map(|(_, held)| held.survey),
+        holds: target.map(|(_, held)| held),
         work: Work {
             source,
             plan,
@@ -138,27 +138,16 @@ pub fn plan_restore(
     })
 }
 
-/// A target as it is shown before anything is written.
-pub(crate) struct Held {
-    pub(crate) survey: Survey,
-    pub(crate) subject: Subject,
-}
-
-impl Held {
-    pub(crate) fn is_blank(&self) -> bool {
-        self.survey.is_blank()
-    }
-}
-
-pub(crate) fn look(opener: &Opener<'_>, place: &Place) -> Result<Held> {
+/// What a target holds, as it is shown before anything is written.
+pub(crate) fn look(opener: &Opener<'_>, place: &Place) -> Result<Survey> {
     let subject = opener.open(&place.path, OpenOptions { live: true, ..OpenOptions::default() })?;
-    Ok(Held { survey: survey(&subject.source, subject.sector, false)?, subject })
+    survey(&subject.source, subject.sector, false)
 }
 
-fn wanted(monitor: &dyn Monitor, backup: &Backup, place: &Place, held: &Held, need: u64) -> Result<Wanted> {
+fn wanted(monitor: &dyn Monitor, backup: &Backup, place: &Place, need: u64) -> Result<Wanted> {
     Ok(Wanted {
         instance: place.instance(),
-        id: device::disk_id(&place.identity(), &*held.subject.source)?,
+        id: monitor.disk_id(place.instance())?,
         need,
         sector: backup.manifest().disk.sector_size,
         never: monitor.below(backup.store().path())?.disks,
@@ -215,9 +204,9 @@ fn disk_onto_partition(backup: &Backup, place: &Place) -> Option<String> {
 }
 
 /// A partition goes onto a whole disk only where the same one is.
-fn no_such_partition(region: &RegionInfo, place: &Place, held: &Held) -> Option<String> {
+fn no_such_partition(region: &RegionInfo, place: &Place, held: &Survey) -> Option<String> {
     let same = |r: &&block::Region| r.role == region.role() && r.range == region.range();
-    if held.survey.layout.regions.iter().any(|r| same(&r)) {
+    if held.layout.regions.iter().any(|r| same(&r)) {
         return None;
     }
     Some(format!(

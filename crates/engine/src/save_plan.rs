@@ -146,7 +146,7 @@ pub fn plan_save(
     let is_attached = subject.place.is_some();
     let base = names::base(machine_name.as_deref(), &disk_name);
     let (plan, files) = place(&survey, &base, &options)?;
-    let disk_id = disk_id(subject, &survey)?;
+    let disk_id = disk_id(subject, opener, &survey)?;
     let left_out = subject.source.size() - plan.bytes();
     let Estimate { need, least } = estimate::estimate(&*subject.source, &plan, &options)?;
     if least > room.free {
@@ -295,15 +295,15 @@ fn place(survey: &Survey, base: &str, options: &SaveOptions) -> Result<(Plan, Ve
     Ok((Plan::new(layout.size, placed)?, files))
 }
 
-/// The ten digits that `disks` prints; of an image file too, by its bytes.
-fn disk_id(subject: &Subject, survey: &Survey) -> Result<String> {
-    let identity = match &subject.place {
-        Some(place) => place.disk.identity.clone(),
-        None => device::Identity {
-            size: subject.source.size(),
-            sector: u32::try_from(survey.layout.sector.bytes()).unwrap_or(512),
-            ..device::Identity::default()
-        },
+/// The ten digits that `disks` prints, of a partition's disk too; of an image file by its bytes.
+fn disk_id(subject: &Subject, opener: &Opener<'_>, survey: &Survey) -> Result<String> {
+    if let Some(place) = &subject.place {
+        return Ok(opener.monitor.disk_id(place.instance())?.to_string());
+    }
+    let identity = device::Identity {
+        size: subject.source.size(),
+        sector: u32::try_from(survey.layout.sector.bytes()).unwrap_or(512),
+        ..device::Identity::default()
     };
     Ok(device::disk_id(&identity, &*subject.source)?.to_string())
 }

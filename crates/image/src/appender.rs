@@ -227,6 +227,10 @@ pub(crate) fn set_direct(file: impl AsFd, direct: bool) -> io::Result<()> {
 
 /// A failed write. EIO is not [`ErrorKind::Media`] here, which says that a source has a bad sector.
 pub(crate) fn write_error(errno: Errno, context: impl Into<String>) -> Error {
+    let mut context = context.into();
+    if errno == Errno::ROFS {
+        context.push_str(": the filesystem became read-only, its disk may be gone or failing");
+    }
     let error = Error::io(errno.into(), context);
     if error.kind() == ErrorKind::Media { error.with_kind(ErrorKind::Io) } else { error }
 }

@@ -151,6 +151,8 @@ const GUARDS: &[&str] = &[
     "locked-by-a-program",
     "disk-of-the-backup",
     "same-disk-by-a-second-path",
+    "partition-where-a-disk-is-meant",
+    "one-partition-onto-its-node",
     "read-only-by-the-kernel",
     "read-only-by-the-drive",
     "too-small",

@@ -143,6 +143,8 @@ pub(super) fn named(path: &Path, tools: &Tools) -> Result<Destination> {
     let word = path.to_string_lossy();
     match tools.monitor.find(&word) {
         Ok(place) => Ok(Destination::Device(Box::new(place))),
+        // Several have this serial: which one is meant is not guessed.
+        Err(several) if several.kind() == ErrorKind::Usage => Err(several.with_kind(ErrorKind::Refused)),
         Err(no_device) if word.starts_with("/dev/") => Err(no_device.with_kind(ErrorKind::Refused)),
         Err(no_device) if !word.contains('/') => {
             Err(no_device.context(format!("for a new image file write ./{word}")))

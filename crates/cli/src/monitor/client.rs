@@ -7,7 +7,7 @@ use super::wire::{
 use crate::nbd::{self, Listener};
 use block::{ByteRange, Entry, Error, ErrorKind, Files, Folder, Found, How, Result};
 use device::{
-    Below, DeviceSource, Disk, Hidden, Identity, Instance, IoHints, Monitor, Opened, Place, Refusal,
+    Below, DeviceSource, Disk, DiskId, Hidden, Identity, Instance, IoHints, Monitor, Opened, Place, Refusal,
     SourceOptions, Target, Usage, Wanted,
 };
 use serde::de::DeserializeOwned;
@@ -157,6 +157,10 @@ impl Monitor for Client {
             Ok(path) => Ok(Ok(Target::received(one(fds)?, Path::new(&path))?)),
             Err(refusals) => Ok(Err(refusals)),
         }
+    }
+
+    fn disk_id(&self, shown: Instance) -> Result<DiskId> {
+        Ok(self.device(&Question::DiskId(shown))?.0)
     }
 
     fn io_hints(&self, shown: Instance) -> Result<IoHints> {

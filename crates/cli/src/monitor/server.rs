@@ -140,6 +140,7 @@ impl Server {
             Question::Hidden(shown) => self.hidden(shown),
             Question::Confirm(asked) => answer(self.confirm(&asked)?),
             Question::Claim(wanted) => self.claim(wanted),
+            Question::DiskId(shown) => answer(self.monitor.disk_id(shown)?),
             Question::IoHints(shown) => answer(self.monitor.io_hints(shown)?),
             Question::BootVariables => answer(self.monitor.boot_variables()),
             Question::CheckPrepare => answer(made::check(self.prepared()?)?),
@@ -405,18 +406,13 @@ struct Ends {
 
 impl Ends {
     fn read(monitor: &InProcess, place: &Place) -> Result<Self> {
-        let open = |instance| monitor.open_source(instance, SourceOptions::default());
-        let whole = open(place.disk.instance)?;
-        let named = open(place.instance())?;
+        let named = monitor.open_source(place.instance(), SourceOptions::default())?;
         let size = named.source.size();
         let end = size.min(END);
         let zero = |offset| {
             let mut bytes = vec![0; usize::try_from(end).unwrap_or_default()];
             named.source.read_at(offset, &mut bytes).is_ok() && is_zero(&bytes)
         };
-        Ok(Self {
-            id: device::disk_id(&place.identity(), &*whole.source)?,
-            zero: zero(0) && zero(size - end),
-        })
+        Ok(Self { id: monitor.disk_id(place.instance())?, zero: zero(0) && zero(size - end) })
     }
 }

@@ -43,6 +43,7 @@ pub(super) enum Question {
     Hidden(Instance),
     Confirm(Asked),
     Claim(Wanted),
+    DiskId(Instance),
     IoHints(Instance),
     BootVariables,
     /// Is there what `prepare` needs?
