@@ -256,14 +256,18 @@ impl WriteAt for Target {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_failed_flush_is_final() {
+    /// A device of 1 MiB that nobody judged.
+    fn claimed() -> Option<(testkit::LoopDevice, Target)> {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 20).unwrap();
-        let Some(device) = testkit::LoopDevice::attach(file.path(), 512) else { return };
-        let fd = open_for_writing(device.path()).unwrap();
-        let handle = Handle::new(fd, device.path()).unwrap();
-        let target = Target { handle, edges: Mutex::default(), lost: OnceLock::new() };
+        let device = testkit::LoopDevice::attach(file.path(), 512)?;
+        let target = Target::received(open_for_writing(device.path()).unwrap(), device.path()).unwrap();
+        Some((device, target))
+    }
+
+    #[test]
+    fn a_failed_flush_is_final() {
+        let Some((_device, target)) = claimed() else { return };
         target.sync().unwrap();
         assert!(target.flush(|| Err(Errno::IO)).is_err());
         let again = target.sync().unwrap_err();
@@ -272,12 +276,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_no_unreadable_sector() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(1 << 20).unwrap();
-        let Some(device) = testkit::LoopDevice::attach(file.path(), 512) else { return };
-        let fd = open_for_writing(device.path()).unwrap();
-        let handle = Handle::new(fd, device.path()).unwrap();
-        let target = Target { handle, edges: Mutex::default(), lost: OnceLock::new() };
+        let Some((_device, target)) = claimed() else { return };
         let kind = |errno| target.failed(errno, None, "writing").kind();
         use ErrorKind::{Gone, Io};
         assert_eq!([Errno::IO, Errno::NODATA, Errno::NODEV].map(kind), [Io, Io, Gone]);

@@ -186,26 +186,14 @@ impl<'a> Sink for Mend<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write_disk::{Proof, ends, write};
-    use block::{ReadAt, SectorSize};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use crate::write_disk::{ends, write};
+    use std::sync::atomic::Ordering;
     use testkit::{Memory, pattern};
 
     const SIZE: usize = 5 << 20;
 
     fn work(source: Memory) -> Work {
-        let size = source.size();
-        Work {
-            source: Arc::new(source),
-            plan: Plan::whole(size).unwrap(),
-            proof: Proof::Passed,
-            last: ends(ByteRange::span(0, size)),
-            sector: SectorSize::B512,
-            check: true,
-            mend: true,
-            touched: AtomicBool::new(false),
-        }
+        Work { mend: true, ..Work::whole(source) }
     }
 
     fn ctx() -> Context {

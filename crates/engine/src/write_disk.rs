@@ -175,18 +175,13 @@ fn read_back(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use block::{ErrorKind, ReadAt};
-    use testkit::{Memory, pattern};
-
-    const SIZE: u64 = 5 << 20;
-
-    fn work(source: Memory) -> Work {
-        let size = source.size();
-        Work {
+impl Work {
+    /// All of a disk, read back.
+    pub(crate) fn whole(source: testkit::Memory) -> Self {
+        let size = block::ReadAt::size(&source);
+        Self {
             source: Arc::new(source),
-            plan: Plan::whole(size).unwrap(),
+            plan: Plan::whole(size).expect("a plan of one region"),
             proof: Proof::Passed,
             last: ends(ByteRange::span(0, size)),
             sector: SectorSize::B512,
@@ -195,6 +190,15 @@ mod tests {
             touched: AtomicBool::new(false),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use block::{ErrorKind, ReadAt};
+    use testkit::{Memory, pattern};
+
+    const SIZE: u64 = 5 << 20;
 
     fn disk() -> Vec<u8> {
         pattern(usize::try_from(SIZE).unwrap())
@@ -220,7 +224,7 @@ mod tests {
     #[test]
     fn what_makes_a_disk_comes_last() {
         let target = old();
-        let written = write(&work(Memory::new(disk())), &target, &ctx()).unwrap();
+        let written = write(&Work::whole(Memory::new(disk())), &target, &ctx()).unwrap();
         assert_eq!((written.bytes, written.differ), (SIZE, vec![]));
         assert!(target.bytes() == disk());
         let writes = target.writes.lock().unwrap().clone();
@@ -234,7 +238,7 @@ mod tests {
     #[test]
     fn the_source_is_read_once() {
         let source = Arc::new(Memory::new(disk()));
-        let work = Work { source: source.clone(), ..work(Memory::new(disk())) };
+        let work = Work { source: source.clone(), ..Work::whole(Memory::new(disk())) };
         write(&work, &old(), &ctx()).unwrap();
         let read: u64 = source.reads.lock().unwrap().iter().map(|range| range.len()).sum();
         assert_eq!(read, SIZE);
@@ -244,7 +248,7 @@ mod tests {
     fn a_failing_write_leaves_no_disk() {
         for n in 2..12 {
             let target = old().with(|target| target.fail_write = Some(n));
-            let error = write(&work(Memory::new(disk())), &target, &ctx()).unwrap_err();
+            let error = write(&Work::whole(Memory::new(disk())), &target, &ctx()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NoSpace);
             assert!(is_no_disk(&target), "{n}");
         }
@@ -255,7 +259,7 @@ mod tests {
         let bad = ByteRange::span(3 << 20, (3 << 20) + 1024);
         let target = old();
         let source = Memory::new(disk()).with(|source| source.bad = vec![bad]);
-        let error = write_disk(&plan(work(source)), &target, &ctx()).unwrap_err();
+        let error = write_disk(&plan(Work::whole(source)), &target, &ctx()).unwrap_err();
         assert!(error.to_string().starts_with("LBA 6144 to 6145 could not be read"), "{error}");
         assert!(is_no_disk(&target));
     }
@@ -292,11 +296,11 @@ mod tests {
     fn what_does_not_read_back_is_named() {
         for at in [0, 700, 2_000_000, SIZE - 1] {
             let target = Forgetful(old(), at);
-            let written = write(&work(Memory::new(disk())), &target, &ctx()).unwrap();
+            let written = write(&Work::whole(Memory::new(disk())), &target, &ctx()).unwrap();
             assert_eq!(written.differ, [(at / 512, at / 512)]);
-            let unchecked = Work { check: false, ..work(Memory::new(disk())) };
+            let unchecked = Work { check: false, ..Work::whole(Memory::new(disk())) };
             assert_eq!(write(&unchecked, &target, &ctx()).unwrap().differ, []);
-            let mend = Work { mend: true, ..work(Memory::new(disk())) };
+            let mend = Work { mend: true, ..Work::whole(Memory::new(disk())) };
             assert_eq!(write(&mend, &target, &ctx()).unwrap().differ, [(at / 512, at / 512)]);
         }
     }
