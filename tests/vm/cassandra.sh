@@ -1,12 +1,11 @@
 # cassandra: the IDE disk of an old computer and a new USB disk, with our program and without it.
 
 prepare() {
-    local name
-    name=$(disk usb)
-    sfdisk -q --lock=no "/dev/$name" <<<'type=83'
-    appears "/dev/$(node "$name" 1)"
-    shelf "$(node "$name" 1)"
-    mkdir -p /mnt/old /mnt/file
+    local usb
+    usb=$(disk usb)
+    mkdir -p /mnt/shelf /mnt/file
+    expect 0 '^DONE' selfsame prepare "$usb" --label 'cassandra backup' --mount /mnt/shelf --yes \
+        --target-id "$(id "$usb")" --progress=none
 }
 
 cassandra() {
