@@ -3,7 +3,7 @@
 # qemu-img, which also converts it. The backup is the same before and after.
 test=serve
 . "$(dirname "$0")/lib.sh"
-needs serve nbdinfo nbdcopy qemu-img || exit 0
+needs serve nbdinfo nbdcopy qemu-img qemu-io || exit 0
 server=
 stop() {
     [ -z "$server" ] || { kill -INT "$server" 2>/dev/null && wait "$server"; } || true
@@ -75,6 +75,30 @@ expect 5 "$SELFSAME" serve "$disk" --socket "$socket"
 grep -q "exists" "$scratch/said" && [ -e "$socket" ] || fail "a file that is there: $(cat "$scratch/said")"
 rm "$socket"
 passed serve_port
+
+# Writes go to the overlay, are there again when it is served again, and nowhere else.
+cp "$disk" "$scratch/model.img"
+writes='write -P 7 1M 100k|write -z 3M 200k|write -P 9 65535 3|flush'
+for round in 1 2; do
+    serving "$backup" --socket "$socket" --overlay "$scratch/changes"
+    nbdinfo --is read-only "$uri" && fail "it takes no writes"
+    nbdinfo --can flush "$uri" && nbdinfo --can fua "$uri" || fail "nothing to flush with"
+    if [ "$round" -eq 1 ]; then
+        for image in "$scratch/model.img" "$uri"; do
+            mapfile -t each < <(tr '|' '\n' <<<"$writes" | sed 's/.*/-c\n&/')
+            qemu-io -f raw "${each[@]}" "$image" >/dev/null || fail "qemu-io: $image"
+        done
+    fi
+    qemu-img compare -f raw -F raw "$scratch/model.img" "$uri" >/dev/null || fail "another disk in round $round"
+    ended 0
+done
+[ "$(cat "$backup"/* | sha256sum)" = "$before" ] || fail "the backup was changed"
+! cmp -s "$disk" "$scratch/model.img" || fail "nothing was written at all"
+[ "$(du -k "$scratch/changes" | cut -f1)" -lt 1024 ] || fail "the overlay is large: $(du -k "$scratch/changes")"
+expect 5 "$SELFSAME" serve "$disk" --socket "$socket" --overlay "$scratch/changes"
+grep -q 'overlay of another disk' "$scratch/said" || fail "an overlay of another disk: $(cat "$scratch/said")"
+expect 4 "$SELFSAME" serve "$backup" --socket "$socket" --overlay "$disk"
+passed serve_overlay
 
 # A damaged frame is an error where it lies, and nowhere else.
 file=$(ls "$backup"/*5.*.zst)

@@ -17,6 +17,8 @@ pub enum How {
     ReadDirect,
     /// A new file, to write and to read back, for its owner alone; `EEXIST` if anything has the name.
     Make,
+    /// To write and to read, a file that is there.
+    Write,
     /// A file that was just made, to write and to read past the page cache.
     WriteDirect,
 }

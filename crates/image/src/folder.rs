@@ -138,6 +138,7 @@ impl Folder for LocalFolder {
             How::Read => OFlags::RDONLY,
             How::ReadDirect => OFlags::RDONLY | OFlags::DIRECT,
             How::Make => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            How::Write => OFlags::RDWR,
             How::WriteDirect => OFlags::RDWR | OFlags::DIRECT,
         };
         // A look before the open, and then again at what was opened: something else may take its place.

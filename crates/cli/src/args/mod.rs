@@ -67,10 +67,12 @@ pub enum Verb {
                                       selfsame clone sda ./copy.img\n\
                                       selfsame clone sda sdb --yes --target-id 0123456789"))]
     Clone(CloneArgs),
-    /// Give the disk to other programs, read-only, over NBD
+    /// Give the disk to other programs over NBD, read-only or with changes kept apart
     #[command(after_long_help = help("selfsame serve BACKUP\nselfsame serve BACKUP --socket ./disk.sock\n\
                                       qemu-img convert -O qcow2 'nbd+unix:///?socket=./disk.sock' disk.qcow2\n\
-                                      selfsame serve BACKUP --part 2 --listen 127.0.0.1:10809"))]
+                                      selfsame serve BACKUP --part 2 --listen 127.0.0.1:10809\n\
+                                      selfsame serve BACKUP --overlay ./changes --socket ./disk.sock\n\
+                                      qemu-system-x86_64 -m 1024 -drive format=raw,file='nbd+unix:///?socket=./disk.sock'"))]
     Serve(ServeArgs),
     /// Partition, format and label a disk that is to keep backups
     #[command(after_long_help = help("selfsame prepare sdb --label 'cassandra backup' --mount /mnt/big\n\
@@ -279,6 +281,9 @@ pub struct ServeArgs {
     /// Only this partition
     #[arg(long, value_name = "N")]
     pub part: Option<u32>,
+    /// Take writes, and keep them in this file; what is served is not changed
+    #[arg(long, value_name = "FILE", conflicts_with = "part")]
+    pub overlay: Option<PathBuf>,
     /// The socket to be made [default: in the folder for such things of this user]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,

@@ -20,6 +20,8 @@ pub(super) enum Rights {
     Missing(OsString),
     /// Fill it: it was made by this job.
     Backup,
+    /// Make and change this one file in place.
+    Overlay(OsString),
     /// Make and replace this one file, by way of `NAME.part`.
     File(OsString),
 }
@@ -55,6 +57,9 @@ impl Rights {
             }
             (Self::Backup, Action::List | Action::Has(_) | Action::Open(..)) => Some(Self::Backup),
             (Self::Backup, Action::Rename(..) | Action::Remove(_)) => Some(Self::Backup),
+            (Self::Overlay(name), Action::Open(wanted, How::Make | How::Write)) => {
+                (wanted == name).then(|| self.clone())
+            }
             (Self::File(name), Action::Has(wanted)) => (wanted == name).then_some(self.clone()),
             (Self::File(name), Action::Open(wanted, _)) => {
                 (wanted == part(name) || reads && wanted == name).then_some(self.clone())
@@ -157,6 +162,7 @@ impl Permitted {
             }
             Verb::Serve(args) => {
                 permitted.read(&args.source);
+                args.overlay.iter().for_each(|file| permitted.file(file, Rights::Overlay));
                 permitted.listen = Some(match (args.listen, &args.socket) {
                     (Some(address), _) => Door::Tcp(address),
                     (None, path) => Door::Unix(path.clone()),
@@ -185,10 +191,14 @@ impl Permitted {
     /// A device, which is looked at first, or a new file.
     fn write(&mut self, target: &Path) {
         self.name(target);
-        if let Some(name) = target.file_name() {
-            let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or(Path::new("."));
-            self.paths.push((parent.to_owned(), Rights::File(name.to_owned())));
+        self.file(target, Rights::File);
+    }
+
+    /// This may be done with a file, in the folder that it is in.
+    fn file(&mut self, path: &Path, rights: impl Fn(OsString) -> Rights) {
+        if let Some(name) = path.file_name() {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            self.paths.push((parent.unwrap_or(Path::new(".")).to_owned(), rights(name.to_owned())));
         }
     }
 
@@ -238,6 +248,7 @@ mod tests {
             Action::Open(name, How::Make),
             Action::Open(part, How::Make),
             Action::Open(part, How::WriteDirect),
+            Action::Open(name, How::Write),
             Action::Folder,
             Action::MakeFolder(name),
             Action::MakeFolder(other),
@@ -250,13 +261,14 @@ mod tests {
         let good = |rights: Rights| -> String {
             all.iter().map(|action| if rights.then(*action).is_some() { 'x' } else { '-' }).collect()
         };
-        assert_eq!(good(Rights::Read), "xxxx---x-------");
-        assert_eq!(good(Rights::ReadOnly("a".into())), "--x------------");
-        assert_eq!(good(Rights::Backups(vec![])), "xx-----xxx-----");
-        assert_eq!(good(Rights::Backups(vec!["a.part".into()])), "xx-----xxxx----");
-        assert_eq!(good(Rights::Missing("a".into())), "--------x------");
-        assert_eq!(good(Rights::Backup), "xxxxxxx---xxxxx");
-        assert_eq!(good(Rights::File("a".into())), "-xx--xx---xx-x-");
+        assert_eq!(good(Rights::Read), "xxxx----x-------");
+        assert_eq!(good(Rights::ReadOnly("a".into())), "--x-------------");
+        assert_eq!(good(Rights::Backups(vec![])), "xx------xxx-----");
+        assert_eq!(good(Rights::Backups(vec!["a.part".into()])), "xx------xxxx----");
+        assert_eq!(good(Rights::Missing("a".into())), "---------x------");
+        assert_eq!(good(Rights::Backup), "xxxxxxxx---xxxxx");
+        assert_eq!(good(Rights::Overlay("a".into())), "----x--x--------");
+        assert_eq!(good(Rights::File("a".into())), "-xx--xx----xx-x-");
     }
 
     #[test]

@@ -118,6 +118,7 @@ pub(super) enum HowOnWire {
     Read,
     ReadDirect,
     Make,
+    Write,
     WriteDirect,
 }
 
@@ -127,6 +128,7 @@ impl From<How> for HowOnWire {
             How::Read => Self::Read,
             How::ReadDirect => Self::ReadDirect,
             How::Make => Self::Make,
+            How::Write => Self::Write,
             How::WriteDirect => Self::WriteDirect,
         }
     }
@@ -138,6 +140,7 @@ impl From<HowOnWire> for How {
             HowOnWire::Read => Self::Read,
             HowOnWire::ReadDirect => Self::ReadDirect,
             HowOnWire::Make => Self::Make,
+            HowOnWire::Write => Self::Write,
             HowOnWire::WriteDirect => Self::WriteDirect,
         }
     }

@@ -51,7 +51,7 @@ pub(super) fn negotiate(
                 // There is no answer that says no.
                 let Some(export) = find(&data) else { return Ok(None) };
                 stream.write_all(&export.size().to_be_bytes())?;
-                stream.write_all(&transmission_flags(structured).to_be_bytes())?;
+                stream.write_all(&transmission_flags(export, structured).to_be_bytes())?;
                 stream.write_all(&[0; 124][..if zeroes { 124 } else { 0 }])?;
                 return Ok(Some(agreed(export, structured, allocation.as_deref())));
             }
@@ -126,9 +126,14 @@ fn agreed(export: &Arc<Export>, structured: bool, allocation: Option<&[u8]>) -> 
     Agreed { export: Arc::clone(export), structured, allocation }
 }
 
-fn transmission_flags(structured: bool) -> u16 {
+fn transmission_flags(export: &Export, structured: bool) -> u16 {
     let chunks = if structured { flag::SEND_DF } else { 0 };
-    flag::HAS_FLAGS | flag::READ_ONLY | flag::CAN_MULTI_CONN | flag::SEND_CACHE | chunks
+    let writes = match export.overlay {
+        Some(_) => flag::SEND_FLUSH | flag::SEND_FUA | flag::SEND_TRIM | flag::SEND_WRITE_ZEROES,
+        None => flag::READ_ONLY,
+    };
+    // A flush on one connection is one of all.
+    flag::HAS_FLAGS | writes | flag::CAN_MULTI_CONN | flag::SEND_CACHE | chunks
 }
 
 /// The export's name in INFO and GO. Which information is wanted does not matter: all of it is told.
@@ -140,7 +145,7 @@ fn wanted(mut data: &[u8]) -> Option<&[u8]> {
 
 fn tell(stream: &mut impl Write, option: u32, export: &Export, structured: bool) -> io::Result<()> {
     let size = export.size().to_be_bytes();
-    let flags = transmission_flags(structured).to_be_bytes();
+    let flags = transmission_flags(export, structured).to_be_bytes();
     answer(stream, option, reply::INFO, &[&info::EXPORT.to_be_bytes()[..], &size, &flags].concat())?;
     let [least, best] = [1, u32::try_from(export.granule()).unwrap_or(4096)].map(u32::to_be_bytes);
     let most = MAX_PAYLOAD.to_be_bytes();

@@ -1,11 +1,11 @@
 //! A server of the Network Block Device protocol: fixed newstyle, structured replies, `base:allocation`, several
-//! connections at once. Read-only.
+//! connections at once.
 
 mod handshake;
 mod transmission;
 mod wire;
 
-use block::Source;
+use block::{Source, WriteAt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ pub struct Export {
     pub description: String,
     /// What is read. Absent bytes must read as zeroes, bad ones as errors.
     pub source: Source,
+    /// Where writes go, which `source` shows: `None` for read-only.
+    pub overlay: Option<Arc<dyn WriteAt>>,
 }
 
 impl Export {

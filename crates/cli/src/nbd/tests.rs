@@ -10,7 +10,12 @@ const SIZE: usize = 3 << 20;
 
 fn exports() -> Vec<Arc<Export>> {
     let export = |name: &str, source: Memory| {
-        Arc::new(Export { name: name.into(), description: "a disk".into(), source: Arc::new(source) })
+        Arc::new(Export {
+            name: name.into(),
+            description: "a disk".into(),
+            source: Arc::new(source),
+            overlay: None,
+        })
     };
     let mut bytes = pattern(SIZE);
     bytes[1 << 20..2 << 20].fill(0);

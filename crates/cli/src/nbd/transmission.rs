@@ -2,7 +2,7 @@
 
 use super::handshake::{ALLOCATION_ID, Agreed};
 use super::wire::{MAX_PAYLOAD, Request, chunk, command, errno, simple, state, structured};
-use block::{ByteRange, ExtentKind, extents};
+use block::{ByteRange, ErrorKind, ExtentKind, extents};
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,7 @@ pub(super) fn serve(input: impl Read + Send, output: impl Write + Send, agreed: 
                 if over.load(Relaxed) {
                     return;
                 }
-                next(&mut *input).inspect_err(|_| over.store(true, Relaxed))
+                next(&mut *input, &mut buf).inspect_err(|_| over.store(true, Relaxed))
             };
             let Ok(request) = request else { return };
             if (Reply { request, output: &output, agreed }).write(&mut buf).is_err() {
@@ -38,17 +38,16 @@ pub(super) fn serve(input: impl Read + Send, output: impl Write + Send, agreed: 
     });
 }
 
-/// The next request; an error if there will be none.
-fn next(input: &mut impl Read) -> io::Result<Request> {
+/// The next request, what a write brings in `buf`; an error if there will be none.
+fn next(input: &mut impl Read, buf: &mut Vec<u8>) -> io::Result<Request> {
     let gone = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let request =
         Request::read(input)?.filter(|request| request.command != command::DISC).ok_or_else(gone)?;
     if request.command == command::WRITE {
-        // Refused, but what came with it must be read first.
-        let skipped = io::copy(&mut input.take(request.length.into()), &mut io::sink())?;
-        if skipped != u64::from(request.length) {
-            return Err(gone());
-        }
+        // More than a client may send ends the connection: nothing else says so.
+        let length = Some(request.length).filter(|length| *length <= MAX_PAYLOAD).ok_or_else(gone)?;
+        buf.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+        input.read_exact(buf)?;
     }
     Ok(request)
 }
@@ -76,11 +75,36 @@ impl<W: Write> Reply<'_, W> {
                 self.status(range, flags & command::REQ_ONE != 0)
             }
             (command::CACHE, Some(range)) => self.cache(range, buf),
-            // Nothing was written that could be lost.
-            (command::FLUSH, _) => self.send(&self.done()),
-            (command::WRITE | command::TRIM | command::WRITE_ZEROES, _) => self.error(errno::EPERM),
+            (command::FLUSH | command::WRITE | command::TRIM | command::WRITE_ZEROES, wanted) => {
+                self.write_command(wanted, buf)
+            }
             (command::READ | command::BLOCK_STATUS | command::CACHE, _) => self.error(errno::EINVAL),
             _ => self.error(errno::ENOTSUP),
+        }
+    }
+
+    /// Changes the overlay; without one nothing is changed, and nothing was written that could be lost.
+    fn write_command(&self, wanted: Option<ByteRange>, bytes: &[u8]) -> io::Result<()> {
+        let Request { command, flags, .. } = self.request;
+        let done = match (&self.agreed.export.overlay, command, wanted) {
+            (None, command::FLUSH, _) => Ok(()),
+            (None, ..) => return self.error(errno::EPERM),
+            (Some(overlay), command::FLUSH, _) => overlay.sync(),
+            (Some(overlay), command::WRITE, Some(range)) => overlay.write_at(range.start(), bytes),
+            (Some(overlay), command::WRITE_ZEROES, Some(range)) => overlay.write_zeroes(range),
+            // It may be done or not.
+            (Some(_), command::TRIM, Some(_)) => Ok(()),
+            (Some(_), _, None) => return self.error(errno::EINVAL),
+            (Some(_), ..) => return self.error(errno::ENOTSUP),
+        };
+        let durable = match &self.agreed.export.overlay {
+            Some(overlay) if flags & command::FUA != 0 => done.and_then(|()| overlay.sync()),
+            _ => done,
+        };
+        match durable {
+            Ok(()) => self.send(&self.done()),
+            Err(error) if error.kind() == ErrorKind::NoSpace => self.error(errno::ENOSPC),
+            Err(_) => self.error(errno::EIO),
         }
     }
 

@@ -60,6 +60,10 @@ pub(super) mod info {
 pub(super) mod flag {
     pub(crate) const HAS_FLAGS: u16 = 1;
     pub(crate) const READ_ONLY: u16 = 2;
+    pub(crate) const SEND_FLUSH: u16 = 4;
+    pub(crate) const SEND_FUA: u16 = 8;
+    pub(crate) const SEND_TRIM: u16 = 32;
+    pub(crate) const SEND_WRITE_ZEROES: u16 = 64;
     pub(crate) const SEND_DF: u16 = 128;
     pub(crate) const CAN_MULTI_CONN: u16 = 256;
     pub(crate) const SEND_CACHE: u16 = 1024;
@@ -74,6 +78,8 @@ pub(super) mod command {
     pub(crate) const CACHE: u16 = 5;
     pub(crate) const WRITE_ZEROES: u16 = 6;
     pub(crate) const BLOCK_STATUS: u16 = 7;
+    /// Flag of a write: durable before it is answered.
+    pub(crate) const FUA: u16 = 1;
     /// Flag of a read: one chunk.
     pub(crate) const DF: u16 = 4;
     /// Flag of a block status: one extent.
@@ -85,6 +91,7 @@ pub(super) mod errno {
     pub(crate) const EPERM: u32 = 1;
     pub(crate) const EIO: u32 = 5;
     pub(crate) const EINVAL: u32 = 22;
+    pub(crate) const ENOSPC: u32 = 28;
     pub(crate) const EOVERFLOW: u32 = 75;
     pub(crate) const ENOTSUP: u32 = 95;
 }
