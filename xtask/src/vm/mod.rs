@@ -20,8 +20,8 @@ use crate::Result;
 use crate::shell::{ROOT, Shell};
 use guest::Cache;
 use laboratory::Laboratory;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use suites::{SUITES, Stage, Suite};
 use talk::Outcome;
@@ -65,19 +65,41 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
     let laboratory = Laboratory::new(cache, interrupted, args.keep)?;
-    let mut outcomes = vec![];
-    for (suite, cases) in wanted {
-        // What keeps one suite from running says nothing of the others.
-        if let Err(error) = laboratory.suite(suite, &cases, &mut outcomes) {
-            let outcome = Outcome::never_ran(suite.name, &error.to_string());
-            println!("{}", outcome.text());
-            outcomes.push(outcome);
-        }
-        if laboratory.is_interrupted() {
-            return Err("interrupted".into());
-        }
+    let outcomes = all(&laboratory, wanted);
+    if laboratory.is_interrupted() {
+        return Err("interrupted".into());
     }
     summary(&outcomes, began.elapsed())
+}
+
+/// Runs suites, as many at once as there are cores: a guest without virtualisation keeps one busy.
+fn all(laboratory: &Laboratory, wanted: Vec<(&'static Suite, Vec<&'static str>)>) -> Vec<Outcome> {
+    let (left, outcomes) = (Mutex::new(wanted.into_iter()), Mutex::new(vec![]));
+    let work = || {
+        loop {
+            let next = locked(&left).next();
+            let Some((suite, cases)) = next else { return };
+            let mut found = vec![];
+            // What keeps one suite from running says nothing of the others.
+            if let Err(error) = laboratory.suite(suite, &cases, &mut found) {
+                let outcome = Outcome::never_ran(suite.name, &error.to_string());
+                println!("{}", outcome.text());
+                found.push(outcome);
+            }
+            locked(&outcomes).extend(found);
+            if laboratory.is_interrupted() {
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..block::cores()).for_each(|_| drop(scope.spawn(work)));
+    });
+    outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All names, a suite a line with its cases behind it.

@@ -30,7 +30,7 @@ impl Stage {
     }
 }
 
-/// All suites, the quick ones first. Buses are apart because `disks` looks at each disk there is.
+/// All suites. Buses are apart because `disks` looks at each disk there is.
 pub(crate) const SUITES: &[Suite] = &[
     Suite { name: "ata", disks: ata, stages: &[Stage::Guest { script: "kinds", cases: &["ide", "sata"] }] },
     Suite {
