@@ -81,6 +81,7 @@ const TOOLS: &[&str] = &[
     "find",
     "findmnt",
     "flock",
+    "fsck.exfat",
     "fuser",
     "grep",
     "head",
