@@ -254,7 +254,8 @@ one-partition-onto-its-node() {
     src=$(disk src)
     clone "$src" "$t"
     noisy "$t" 20 24
-    restore "$backup" "$(node "$t" 5)" --part 5
+    expect 0 '^DONE' selfsame restore "$backup" "$(node "$t" 5)" --part 5 --yes --target-id "$(target_id "$t")" \
+        --progress=none
     same "$src" "$t"
 }
 
