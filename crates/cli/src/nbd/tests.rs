@@ -262,7 +262,7 @@ proptest! {
         bytes.extend(tail);
         for (structured, allocation) in [(false, false), (true, true)] {
             let agreed = handshake::Agreed { export: Arc::clone(&exports()[0]), structured, allocation };
-            transmission::serve(Hostile(&bytes), Hostile(&[]), &agreed, 2);
+            transmission::serve(BufReader::new(Hostile(&bytes)), Hostile(&[]), &agreed, 2);
         }
         let mut out = vec![];
         answer(&mut out, 1, 1, b"x").unwrap();

@@ -3,7 +3,7 @@
 use super::handshake::{ALLOCATION_ID, Agreed};
 use super::wire::{MAX_PAYLOAD, Request, chunk, command, errno, simple, state, structured};
 use block::{ByteRange, ErrorKind, ExtentKind, extents};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,22 +14,28 @@ const MAX_EXTENTS: usize = 4096;
 
 /// Serves requests until the client says that it is done, or goes. `workers` threads take turns in reading a
 /// request; each answers what it read, so that no request is handed from one thread to another.
-pub(super) fn serve(input: impl Read + Send, output: impl Write + Send, agreed: &Agreed, workers: usize) {
+pub(super) fn serve(
+    input: BufReader<impl Read + Send>,
+    output: impl Write + Send,
+    agreed: &Agreed,
+    workers: usize,
+) {
     let (input, output, over) = (Mutex::new(input), Mutex::new(output), AtomicBool::new(false));
     let work = || {
         let mut buf = vec![];
         loop {
-            let request = {
-                let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
-                if over.load(Relaxed) {
-                    return;
-                }
-                next(&mut *input, &mut buf).inspect_err(|_| over.store(true, Relaxed))
-            };
+            let mut turn = input.lock().unwrap_or_else(PoisonError::into_inner);
+            if over.load(Relaxed) {
+                return;
+            }
+            let request = next(&mut *turn, &mut buf).inspect_err(|_| over.store(true, Relaxed));
             let Ok(request) = request else { return };
+            // A client that waits for each answer is served by one thread, and nobody else is woken for it.
+            let kept = turn.buffer().is_empty().then_some(turn);
             if (Reply { request, output: &output, agreed }).write(&mut buf).is_err() {
                 over.store(true, Relaxed);
             }
+            drop(kept);
         }
     };
     std::thread::scope(|scope| {
