@@ -75,6 +75,11 @@ pub enum Found {
     Nothing(Arc<dyn Folder>, OsString),
 }
 
+/// The folder that `path` is in: the current one, where it names none.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Who opens folders.
 pub trait Files: Send + Sync {
     /// What `path` leads to. Fails with `ENOENT` if not even its folder is there, and with `EACCES` where it

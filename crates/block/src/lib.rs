@@ -28,7 +28,7 @@ pub use concat::Concat;
 pub use cores::cores;
 pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind, ExtentMap};
-pub use files::{Entry, Files, Folder, Found, How};
+pub use files::{Entry, Files, Folder, Found, How, folder_of};
 pub use fill::FillAbsent;
 pub use range::{ByteRange, Lba, SectorSize};
 pub use read::{ReadAt, Source, extents};

@@ -256,9 +256,8 @@ fn another_kind(subject: &Subject, survey: &Survey, place: &Place) -> Vec<String
 /// A new image file must not replace the one that is read, nor lie on what is read.
 fn not_over_itself(subject: &Subject, path: &Path, opener: &Opener<'_>) -> Result<()> {
     let refused = |words: String| Err(Error::new(ErrorKind::Refused, words));
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Where there is no such folder, making the file says so.
-    let Ok(Found::Folder(folder)) = opener.files.find(parent) else { return Ok(()) };
+    let Ok(Found::Folder(folder)) = opener.files.find(block::folder_of(path)) else { return Ok(()) };
     if path.file_name().is_some_and(|name| folder.path().join(name) == subject.path) {
         return refused(format!("{} is what is copied: choose another name", path.display()));
     }

@@ -2,7 +2,7 @@
 
 use crate::appender::write_error;
 use crate::store::regular_size;
-use block::{Entry, Error, ErrorKind, Files, Folder, Found, How, Result};
+use block::{Entry, Error, ErrorKind, Files, Folder, Found, How, Result, folder_of};
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -39,8 +39,7 @@ impl Files for LocalFiles {
     fn find(&self, path: &Path) -> io::Result<Found> {
         let nothing = |error: io::Error| {
             let Some(name) = path.file_name() else { return Err(error) };
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = self.folder(parent.unwrap_or(Path::new(".")))?;
+            let parent = self.folder(folder_of(path))?;
             Ok(Found::Nothing(Arc::new(parent), name.to_owned()))
         };
         let real = match path.canonicalize() {

@@ -5,6 +5,7 @@ use crate::folder::{errno, rename_new, sync_folder};
 use crate::stored_file::read_exact;
 use block::{
     ByteRange, Error, ErrorKind, Extent, ExtentKind, Files, Folder, Found, How, ReadAt, Result, WriteAt,
+    folder_of,
 };
 use rustix::fs::{self, Advice, FallocateFlags, FlockOperation, SeekFrom};
 use rustix::io::{self, Errno};
@@ -42,8 +43,7 @@ impl ImageFile {
             return refused("no file name");
         };
         // Its folder, not the file: a link that has the name is not followed.
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let folder = match files.find(parent).map_err(|error| failed(errno(&error)))? {
+        let folder = match files.find(folder_of(path)).map_err(|error| failed(errno(&error)))? {
             Found::Folder(folder) => folder,
             Found::File(..) => return Err(failed(Errno::NOTDIR)),
             Found::Nothing(..) => return Err(failed(Errno::NOENT)),

@@ -65,8 +65,7 @@ pub fn run(args: &ServeArgs, tools: &Tools) -> Result<Exit> {
 fn overlay(path: &Path, subject: &Subject, source: &Source, tools: &Tools) -> Result<Arc<Overlay>> {
     let usage = |words: &str| Error::new(ErrorKind::Usage, format!("{}: {words}", path.display()));
     let name = path.file_name().ok_or_else(|| usage("no file name"))?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = engine::folder(&tools.monitor, parent, "folder")?;
+    let folder = engine::folder(&tools.monitor, block::folder_of(path), "folder")?;
     let known_by = match &subject.backup {
         Some(backup) => format!("backup {}", backup.manifest().backup_id),
         None => format!("disk {}", device::disk_id(&device::Identity::default(), &**source)?),

@@ -1,7 +1,7 @@
 //! What the job may ask for: what the command line names, and nothing else. Pure.
 
 use crate::args::{ConfirmArgs, Verb};
-use block::How;
+use block::{How, folder_of};
 use engine::NewFs;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
@@ -197,8 +197,7 @@ impl Permitted {
     /// This may be done with a file, in the folder that it is in.
     fn file(&mut self, path: &Path, rights: impl Fn(OsString) -> Rights) {
         if let Some(name) = path.file_name() {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            self.paths.push((parent.unwrap_or(Path::new(".")).to_owned(), rights(name.to_owned())));
+            self.paths.push((folder_of(path).to_owned(), rights(name.to_owned())));
         }
     }
 

@@ -181,7 +181,7 @@ impl<W: Write> Reply<'_, W> {
         Ok(())
     }
 
-    /// The extents of a range, neighbours of one kind as one. The last one may reach beyond its end.
+    /// The extents of a range, neighbours of one kind as one.
     fn status(&self, range: ByteRange, one: bool) -> io::Result<()> {
         let source = &*self.agreed.export.source;
         let most = if one { 1 } else { MAX_EXTENTS };
