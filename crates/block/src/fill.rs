@@ -1,6 +1,6 @@
 //! Absent bytes as zeroes, for those few consumers that say so.
 
-use crate::{Extent, ExtentKind, ReadAt, Result, Source};
+use crate::{ErrorKind, Extent, ExtentKind, ReadAt, Result, Source};
 
 /// Absent reads as zeroes: for restore, NBD and FUSE's raw images only. Bad stays an error.
 pub struct FillAbsent(
@@ -14,6 +14,11 @@ impl ReadAt for FillAbsent {
     }
 
     fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> Result<()> {
+        // Mostly nothing is absent, and then one look-up is enough.
+        match self.0.read_at(offset, buf) {
+            Err(error) if error.kind() == ErrorKind::Absent => {}
+            done => return done,
+        }
         while !buf.is_empty() {
             let known = self.0.extent_at(offset)?;
             let left = buf.len();
