@@ -6,6 +6,7 @@ mod boot_entry;
 pub mod esp;
 mod fat;
 mod finding;
+pub mod fs;
 mod gpt;
 mod gpt_move;
 mod gpt_new;

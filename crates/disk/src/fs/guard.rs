@@ -1,0 +1,166 @@
+//! What stands around every reader: a panic is an error, a call that does not end is one, and names that are
+//! none do not come out.
+
+use super::{DirEntry, Each, FileSystem, Info, Metadata, NodeId, Stream, Xattr};
+use block::{Error, ErrorKind, Extent, ReadAt, Result, Source};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A call into a reader may take as long as this without coming back. Damaged structures that lead round in
+/// circles end here; honest ones need a hundredth of it.
+const LIMIT: Duration = Duration::from_secs(8);
+
+thread_local! {
+    /// When the outermost call of this thread into a reader began.
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Is this thread inside a reader? A panic there is caught and told as an error: who prints panics need not.
+pub fn in_reader() -> bool {
+    BEGAN.get().is_some()
+}
+
+/// Fails when the call that this thread is in takes too long. Asked at each read of the source.
+pub(super) fn check_time() -> Result<()> {
+    match BEGAN.get().is_some_and(|began| began.elapsed() > LIMIT) {
+        true => Err(Error::new(ErrorKind::Corrupt, "its structures lead round in circles")),
+        false => Ok(()),
+    }
+}
+
+/// Runs a call into a reader.
+pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    let outer = BEGAN.get();
+    BEGAN.set(Some(outer.unwrap_or_else(Instant::now)));
+    let result = catch_unwind(AssertUnwindSafe(call));
+    BEGAN.set(outer);
+    result.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(Error::new(ErrorKind::Corrupt, format!("the reader of this filesystem gave up: {words}")))
+    })
+}
+
+/// A filesystem with its guard.
+pub(super) struct Guard(pub(super) Box<dyn FileSystem>);
+
+impl FileSystem for Guard {
+    fn info(&self) -> &Info {
+        self.0.info()
+    }
+
+    fn root(&self) -> NodeId {
+        self.0.root()
+    }
+
+    fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()> {
+        // What is done with the names is not the reader's: neither its time nor its panics.
+        let mut entries = vec![];
+        guarded(|| {
+            self.0.read_dir(dir, &mut |entry| {
+                if is_name(&entry) {
+                    entries.push(entry);
+                }
+                Ok(true)
+            })
+        })?;
+        for entry in entries {
+            if !each(entry)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
+        guarded(|| self.0.lookup(dir, name))
+    }
+
+    fn metadata(&self, node: NodeId) -> Result<Metadata> {
+        guarded(|| self.0.metadata(node))
+    }
+
+    fn open(&self, node: NodeId, stream: Option<&[u8]>) -> Result<Source> {
+        guarded(|| self.0.open(node, stream)).map(|source| -> Source { Arc::new(Guarded(source)) })
+    }
+
+    fn read_link(&self, node: NodeId) -> Result<Vec<u8>> {
+        guarded(|| self.0.read_link(node))
+    }
+
+    fn streams(&self, node: NodeId) -> Result<Vec<Stream>> {
+        guarded(|| self.0.streams(node))
+    }
+
+    fn xattrs(&self, node: NodeId) -> Result<Vec<Xattr>> {
+        guarded(|| self.0.xattrs(node))
+    }
+}
+
+/// One component that is a name.
+fn is_name(entry: &DirEntry) -> bool {
+    let name = &entry.name[..];
+    !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
+}
+
+/// The content of a file with the same guard.
+struct Guarded(Source);
+
+impl ReadAt for Guarded {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        guarded(|| self.0.read_at(offset, buf))
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        guarded(|| self.0.extent_at(offset))
+    }
+
+    fn concurrency(&self) -> usize {
+        self.0.concurrency()
+    }
+
+    fn granule(&self) -> u64 {
+        self.0.granule()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let error = guarded::<()>(|| std::panic::panic_any("made so")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains("made so") && !in_reader());
+    }
+
+    #[test]
+    fn the_clock_runs_only_inside() {
+        assert!(check_time().is_ok());
+        guarded(|| {
+            assert!(in_reader());
+            check_time()
+        })
+        .unwrap();
+        let late = Instant::now().checked_sub(LIMIT * 2);
+        BEGAN.set(late);
+        assert_eq!(check_time().is_err(), late.is_some());
+        BEGAN.set(None);
+    }
+
+    #[test]
+    fn only_names_are_names() {
+        let entry = |name: &[u8]| DirEntry { name: name.to_vec(), node: NodeId::inode(1), kind: None };
+        for name in [&b""[..], b".", b"..", b"a/b", b"/etc", b"a\0"] {
+            assert!(!is_name(&entry(name)), "{name:?}");
+        }
+        assert!(is_name(&entry(b"...")) && is_name(&entry(b"a\xff")));
+    }
+}

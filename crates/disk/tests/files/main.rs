@@ -1,0 +1,23 @@
+//! Readers of filesystems against trees that are known: made by the real makers and, where this kernel has
+//! them, the real drivers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+#![allow(clippy::disallowed_methods, dead_code)]
+
+mod tree;
+
+use block::Source;
+use disk::fs::FileSystem;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Opens the filesystem in an image file.
+fn open(image: &Path) -> Arc<dyn FileSystem> {
+    disk::fs::open(&source(image)).unwrap()
+}
+
+/// An image file.
+fn source(image: &Path) -> Source {
+    let size = std::fs::metadata(image).unwrap().len();
+    Arc::new(testkit::ImageFile::open(image, size).unwrap())
+}
