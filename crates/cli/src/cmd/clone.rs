@@ -1,16 +1,16 @@
 //! `clone`: copies a disk to a disk, without an image between.
 
 use super::boot::{Boot, BootOut};
-use super::{Tools, job, restore};
+use super::target::{self, Job};
+use super::{Tools, job};
 use crate::args::CloneArgs;
 use crate::exit::Exit;
+use crate::ui::json;
 use crate::ui::progress::Names;
 use crate::ui::text::{count, exact, quoted, size};
-use crate::ui::{json, say};
-use block::{Error, ErrorKind, Result};
+use block::Result;
 use device::Monitor;
 use engine::{CloneOptions, ClonePlan, Destination, OpenOptions, Origin, Subject, Twin, Written};
-use image::ImageFile;
 use serde::Serialize;
 
 /// The final document; docs/JSON.md.
@@ -39,7 +39,7 @@ struct TwinOut<'a> {
 /// Carries out `clone`.
 pub fn run(args: &CloneArgs, tools: &Tools) -> Result<Exit> {
     let opening = OpenOptions { live: args.live, exclusive: true, sector: args.sector_size };
-    let destination = restore::named(&args.target, tools)?;
+    let destination = target::named(&args.target, tools)?;
     let subject = tools.opener().open(&args.source, opening)?;
     let options = CloneOptions {
         check: !args.no_check,
@@ -48,37 +48,14 @@ pub fn run(args: &CloneArgs, tools: &Tools) -> Result<Exit> {
         mend: args.mend,
     };
     let plan = engine::plan_clone(&subject, &destination, &tools.opener(), options)?;
-    let mut notes = plan.write.notes.clone();
-    notes.iter().for_each(|note| say(&format!("note: {note}")));
-    if !plan.write.refusals.is_empty() {
-        return Err(Error::new(ErrorKind::Refused, plan.write.refusals.join("; ")));
-    }
-    let (name, written) = match &destination {
-        Destination::File(path) => {
-            let name = path.display().to_string();
-            let target = ImageFile::create(&tools.monitor, path, plan.write.need, args.force)?;
-            let written = write(args, tools, &subject, &plan, &target, &name)?;
-            if written.differ.is_empty() {
-                target.publish()?;
-            }
-            (name, written)
-        }
-        Destination::Device(place) => {
-            restore::confirm(from(&subject, &plan), &plan.write, tools)?;
-            let target = restore::claim(&plan.write, tools)?;
-            let name = place.path.display().to_string();
-            let written = write(args, tools, &subject, &plan, &target, &name)
-                .inspect_err(|_| restore::no_disk(&name, &plan.write))?;
-            if place.is_whole_disk()
-                && let Err(why) = tools.monitor.reread_table(&target)
-            {
-                notes.push(format!(
-                    "the kernel did not read the new table ({why}): unplug the disk and plug it in again"
-                ));
-            }
-            (name, written)
-        }
-    };
+    let mut notes = target::notes(&plan.write)?;
+    let job = Job { plan: &plan.write, from: from(&subject, &plan), force: args.force, table: true };
+    let (name, written) = job.run(&destination, tools, &mut notes, |target, name| {
+        let names =
+            Names { source: subject.path.display().to_string(), sink: name.to_owned(), ..Names::default() };
+        let grid = image::grid_for(plan.write.need);
+        job::run(tools, args.job, names, grid, |ctx| engine::write_disk(&plan.write, target, ctx))
+    })?;
     let boot = boot(&subject, &plan, &destination, tools);
     let is_device = matches!(destination, Destination::Device(_));
     let twins = if is_device { &plan.twins[..] } else { &[] };
@@ -116,20 +93,6 @@ fn from(subject: &Subject, plan: &ClonePlan) -> String {
     format!("{path}: {} {}, serial {serial}, {bytes}{labels}", identity.transport, identity.model)
 }
 
-fn write(
-    args: &CloneArgs,
-    tools: &Tools,
-    subject: &Subject,
-    plan: &ClonePlan,
-    target: &dyn block::WriteAt,
-    name: &str,
-) -> Result<Written> {
-    let names =
-        Names { source: subject.path.display().to_string(), sink: name.to_owned(), ..Names::default() };
-    let grid = image::grid_for(plan.write.need);
-    job::run(tools, args.job, names, grid, |ctx| engine::write_disk(&plan.write, target, ctx))
-}
-
 fn finish(
     args: &CloneArgs,
     name: &str,
@@ -138,11 +101,7 @@ fn finish(
     twins: &[Twin],
     boot: Option<&Boot>,
 ) -> Result<Exit> {
-    let exit = match written {
-        written if !written.differ.is_empty() => Exit::Mismatch,
-        written if written.bad > 0 => Exit::Losses,
-        _ => Exit::Done,
-    };
+    let exit = target::exit(written);
     let document = Document {
         result: json::result(exit),
         target: name,
@@ -158,9 +117,7 @@ fn finish(
         Some(bytes) => format!("{name}: {} compared, {} written", exact(written.bytes), exact(bytes)),
         None => format!("{name}: {} written", exact(written.bytes)),
     }];
-    for (first, last) in written.differ.iter().take(20) {
-        lines.push(format!("LBA {first} to {last} do not read back as they were written"));
-    }
+    lines.extend(target::differences(written));
     if !twins.is_empty() && exit != Exit::Mismatch {
         lines.push("on both disks now:".to_owned());
         lines.extend(twins.iter().map(|twin| format!("  id of {}: {}", twin.what, twin.id)));

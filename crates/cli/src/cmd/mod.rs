@@ -14,6 +14,7 @@ pub mod verify;
 mod boot;
 mod content;
 mod job;
+mod target;
 
 use crate::monitor::Client;
 use crate::signals::Signals;

@@ -1,6 +1,6 @@
 //! `prepare`: makes a disk ready to keep backups.
 
-use super::{Tools, job, restore};
+use super::{Tools, job, target};
 use crate::args::PrepareArgs;
 use crate::exit::Exit;
 use crate::ui::progress::Names;
@@ -32,17 +32,14 @@ pub fn run(args: &PrepareArgs, tools: &Tools) -> Result<Exit> {
     let place = tools.monitor.find(&args.disk)?;
     let options = PrepareOptions { fs, label: args.label.clone() };
     let plan = engine::plan_prepare(&place, &tools.opener(), &options)?;
-    plan.write.notes.iter().for_each(|note| say(&format!("note: {note}")));
-    if !plan.write.refusals.is_empty() {
-        return Err(Error::new(ErrorKind::Refused, plan.write.refusals.join("; ")));
-    }
+    target::notes(&plan.write)?;
     let from = format!("nothing: a new partition table and an empty {fs} {}", quoted(&plan.label));
-    restore::confirm(from, &plan.write, tools)?;
+    target::confirm(from, &plan.write, tools)?;
 
     let disk = place.path.display().to_string();
     let mut partition = format!("the partition of {disk}");
     let mut step = PrepareStep::Table;
-    let target = restore::claim(&plan.write, tools)?;
+    let target = target::claim(&plan.write, tools)?;
     let done = steps(args, tools, (&place, target), &plan, &mut step, &mut partition);
     done.inspect_err(|_| {
         if plan.write.touched() {
