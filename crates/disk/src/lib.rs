@@ -14,6 +14,7 @@ mod guid;
 mod kernel;
 pub mod layout;
 mod mbr;
+pub mod nested;
 mod new_ids;
 mod partition;
 pub mod probe;
