@@ -58,20 +58,21 @@ impl FileSystem for Guard {
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()> {
         // What is done with the names is not the reader's: neither its time nor its panics.
         let mut entries = vec![];
-        guarded(|| {
+        let result = guarded(|| {
             self.0.read_dir(dir, &mut |entry| {
                 if is_name(&entry) {
                     entries.push(entry);
                 }
                 Ok(true)
             })
-        })?;
+        });
+        // What stands before a damaged place is no worse for it.
         for entry in entries {
             if !each(entry)? {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        result
     }
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {

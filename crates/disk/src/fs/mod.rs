@@ -7,9 +7,10 @@
 mod cache;
 #[allow(dead_code, reason = "the first readers come next")]
 mod cursor;
+mod ext;
 mod guard;
+mod names;
 mod node;
-#[allow(dead_code, reason = "the first readers come next")]
 mod pool;
 
 pub use guard::in_reader;
@@ -28,7 +29,8 @@ pub trait FileSystem: Send + Sync {
     /// The topmost directory.
     fn root(&self) -> NodeId;
 
-    /// Calls `each` for every name in a directory, but `.` and `..`, in the order of the disk.
+    /// Calls `each` for every name in a directory, but `.` and `..`, in the order of the disk. Where it is damaged,
+    /// for what can be read of it, and then fails.
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()>;
 
     /// The file of this name, by the rules of the filesystem for upper and lower case. Readers that need
@@ -75,7 +77,7 @@ struct Reader {
 }
 
 /// Every reader; of several for one kind the better one first.
-const READERS: &[Reader] = &[];
+const READERS: &[Reader] = &[Reader { types: &["ext2", "ext3", "ext4", "ext4dev"], open: ext::open }];
 
 /// Can files of this kind of content be listed?
 pub fn is_readable(content: &Content) -> bool {

@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 #![allow(clippy::disallowed_methods, dead_code)]
 
+mod ext;
 mod tree;
 
 use block::Source;

@@ -1,0 +1,86 @@
+//! Names of the directories that were looked into lately, for readers whose filesystem has no index that they
+//! follow: a lookup need not go through the directory each time.
+
+use super::{Case, FileSystem, NodeId};
+use block::Result;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Names that are kept in all. A directory with more is looked through each time.
+const MOST: usize = 1 << 17;
+
+/// Names, and what they lead to.
+#[derive(Default)]
+struct Directory {
+    exact: HashMap<Vec<u8>, NodeId>,
+    /// In one case, where case does not matter.
+    folded: HashMap<String, NodeId>,
+    large: bool,
+}
+
+/// Directories, the one used last at the end.
+#[derive(Default)]
+pub(super) struct Names(Mutex<Vec<(NodeId, Arc<Directory>)>>);
+
+impl Names {
+    /// The file of this name; an exact match wins where several would do.
+    pub(super) fn lookup(&self, fs: &dyn FileSystem, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
+        let case = fs.info().case;
+        let known = self.directory(fs, dir, case)?;
+        if known.large {
+            return scan(fs, dir, name);
+        }
+        let exact = known.exact.get(name).copied();
+        Ok(exact.or_else(|| known.folded.get(&fold(case, name)?).copied()))
+    }
+
+    fn directory(&self, fs: &dyn FileSystem, dir: NodeId, case: Case) -> Result<Arc<Directory>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = kept.iter().position(|(known, _)| *known == dir) {
+            let last = kept.len().saturating_sub(1);
+            kept.get_mut(at..=last).unwrap_or(&mut []).rotate_left(1);
+            return Ok(kept.last().map(|(_, known)| Arc::clone(known)).unwrap_or_default());
+        }
+        drop(kept); // others may look meanwhile
+        let mut new = Directory::default();
+        fs.read_dir(dir, &mut |entry| {
+            new.large = new.exact.len() >= MOST;
+            if let Some(folded) = fold(case, &entry.name) {
+                new.folded.entry(folded).or_insert(entry.node);
+            }
+            new.exact.entry(entry.name).or_insert(entry.node);
+            Ok(!new.large)
+        })?;
+        if new.large {
+            new = Directory { large: true, ..Directory::default() };
+        }
+        let new = Arc::new(new);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push((dir, Arc::clone(&new)));
+        // Each directory counts, so that many empty ones are not kept for ever.
+        let total = |kept: &[(NodeId, Arc<Directory>)]| {
+            kept.iter().map(|(_, known)| known.exact.len().saturating_add(64)).fold(0, usize::saturating_add)
+        };
+        while kept.len() > 1 && total(&kept) > MOST {
+            kept.remove(0);
+        }
+        Ok(new)
+    }
+}
+
+/// As [`FileSystem::lookup`] does where a reader has nothing better.
+fn scan(fs: &dyn FileSystem, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
+    let (case, mut found) = (fs.info().case, None);
+    fs.read_dir(dir, &mut |entry| {
+        if entry.name == name || (found.is_none() && case.same(&entry.name, name)) {
+            found = Some(entry.node);
+        }
+        Ok(entry.name != name)
+    })?;
+    Ok(found)
+}
+
+fn fold(case: Case, name: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(name).ok().filter(|_| case == Case::Insensitive)?;
+    Some(name.chars().flat_map(char::to_uppercase).collect())
+}
