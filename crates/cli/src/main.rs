@@ -31,8 +31,22 @@ fn many_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
+/// A panic inside a reader of a filesystem is caught and becomes an error: it prints nothing by itself.
+fn quiet_readers() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !disk::fs::in_reader() {
+            usual(panic);
+        }
+    }));
+}
+
 /// The process that works. From the sandbox on it has nothing but what the monitor hands it.
 fn job(verb: &Verb) -> block::Result<Exit> {
+    quiet_readers();
+    if verb.reads_files() {
+        sandbox::limit_memory();
+    }
     let tools = Tools { monitor: Client::on_stdin()?, signals: Signals::install()? };
     for missing in sandbox::enter()? {
         ui::say(&format!("note: {missing}"));
@@ -45,6 +59,8 @@ fn job(verb: &Verb) -> block::Result<Exit> {
         Verb::Verify(args) => cmd::verify::run(args, &tools),
         Verb::Restore(args) => cmd::restore::run(args, &tools),
         Verb::Clone(args) => cmd::clone::run(args, &tools),
+        Verb::Ls(args) => cmd::ls::run(args, &tools),
+        Verb::Cat(args) => cmd::cat::run(args, &tools),
         Verb::Serve(args) => cmd::serve::run(args, &tools),
         Verb::Prepare(args) => cmd::prepare::run(args, &tools),
         Verb::Man(args) => cmd::man::run(args),

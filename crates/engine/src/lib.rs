@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+pub mod browse;
 mod catalog;
 mod clone;
 mod context;

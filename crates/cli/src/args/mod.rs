@@ -6,6 +6,7 @@ use crate::exit;
 use block::SectorSize;
 use clap::{Args, Parser, Subcommand};
 use image::Level;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 pub use values::{Digest, Format, Fs, ProgressMode};
@@ -67,6 +68,14 @@ pub enum Verb {
                                       selfsame clone sda ./copy.img\n\
                                       selfsame clone sda sdb --yes --target-id 0123456789"))]
     Clone(CloneArgs),
+    /// List the files inside a partition; without PART, the partitions
+    #[command(after_long_help = help("selfsame ls sda\nselfsame ls ./cassandra.img 5/home -l\n\
+                                      selfsame ls /mnt/big/cassandra-sda-20261123T092500Z '2/Documents and Settings' -R\n\
+                                      selfsame ls BACKUP '5/home/anna/*.jpg' --json"))]
+    Ls(LsArgs),
+    /// Print the content of files
+    #[command(after_long_help = help("selfsame cat BACKUP 5/etc/fstab\nselfsame cat ./cassandra.img 2/notes.txt:stream"))]
+    Cat(CatArgs),
     /// Give the disk to other programs over NBD, read-only or with changes kept apart
     #[command(after_long_help = help("selfsame serve BACKUP\nselfsame serve BACKUP --socket ./disk.sock\n\
                                       qemu-img convert -O qcow2 'nbd+unix:///?socket=./disk.sock' disk.qcow2\n\
@@ -273,6 +282,42 @@ pub struct CloneArgs {
     pub job: JobArgs,
 }
 
+/// `ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// A disk, a backup's folder or an image file
+    pub source: PathBuf,
+    /// The partition as the kernel counts (0: a disk without partitions) and the path in it; `*`, `?` and
+    /// `[..]` match names
+    #[arg(value_name = "PART[/PATH]")]
+    pub locator: Option<OsString>,
+    /// Mode, links, owner, group, size and time (UTC), targets of links, streams
+    #[arg(short, long)]
+    pub long: bool,
+    /// Also what is in folders
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cat`.
+#[derive(Debug, Args)]
+pub struct CatArgs {
+    /// A disk, a backup's folder or an image file
+    pub source: PathBuf,
+    /// The partition, the path in it, and a stream if one is wanted
+    #[arg(value_name = "PART/PATH[:STREAM]", required = true)]
+    pub files: Vec<OsString>,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
+}
+
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -341,10 +386,16 @@ impl Verb {
             Self::Verify(args) => args.job.json,
             Self::Restore(args) => args.job.json,
             Self::Clone(args) => args.job.json,
+            Self::Ls(args) => args.json,
             Self::Serve(args) => args.json,
             Self::Prepare(args) => args.job.json,
-            Self::Man(_) => false,
+            Self::Cat(_) | Self::Man(_) => false,
         }
+    }
+
+    /// Does it go into filesystems of strangers?
+    pub fn reads_files(&self) -> bool {
+        matches!(self, Self::Ls(_) | Self::Cat(_))
     }
 }
 

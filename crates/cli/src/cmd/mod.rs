@@ -1,8 +1,10 @@
 //! One verb a file.
 
 pub mod backups;
+pub mod cat;
 pub mod clone;
 pub mod disks;
+pub mod ls;
 pub mod man;
 pub mod prepare;
 pub mod restore;
@@ -13,6 +15,8 @@ pub mod verify;
 
 mod boot;
 mod content;
+mod file_line;
+mod files;
 mod job;
 mod target;
 

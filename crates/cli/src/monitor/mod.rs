@@ -104,6 +104,13 @@ fn ended(status: ExitStatus, server: &Server) -> Result<u8> {
         say(&format!("{} is not to be trusted: what makes it a disk may be missing", target.display()));
     }
     let signal = status.signal().unwrap_or_default();
-    let words = format!("the job was ended by signal {signal}; what it made is called .part");
+    let why = match signal {
+        libc::SIGABRT => " (abort: it asked for more memory than it may have, or failed beyond repair)",
+        libc::SIGKILL => " (kill: by somebody, or because the machine had no memory left)",
+        libc::SIGSEGV | libc::SIGBUS => " (it reached for memory that is not its own, or nested too deep)",
+        libc::SIGXCPU => " (it took too long)",
+        _ => "",
+    };
+    let words = format!("the job was ended by signal {signal}{why}; what it made is called .part");
     Err(Error::new(ErrorKind::Io, words))
 }

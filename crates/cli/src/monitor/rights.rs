@@ -138,6 +138,8 @@ impl Permitted {
             Verb::Disks(_) => permitted.devices = Devices::All,
             Verb::Backups(args) => permitted.read(&args.dir),
             Verb::Show(args) => permitted.read(&args.source),
+            Verb::Ls(args) => permitted.read(&args.source),
+            Verb::Cat(args) => permitted.read(&args.source),
             Verb::Save(args) => {
                 permitted.read(&args.source);
                 permitted.paths.push((args.dest.clone(), Rights::Backups(vec![])));

@@ -10,7 +10,9 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope,
 };
 use rustix::fs::Gid;
-use rustix::process::{Signal, Uid, geteuid, getpid, set_parent_process_death_signal};
+use rustix::process::{
+    Resource, Rlimit, Signal, Uid, geteuid, getpid, set_parent_process_death_signal, setrlimit,
+};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
     set_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
@@ -23,6 +25,15 @@ use std::collections::BTreeMap;
 
 /// The user and group of nobody, by the convention of all distributions.
 const NOBODY: u32 = 65534;
+
+/// Bytes of memory that a job may use which goes into filesystems: what damage there can ask for has an end.
+pub const MEMORY: u64 = 1 << 30;
+
+/// Sets that limit, for good. A job that wants more ends by SIGABRT; `ended` of the monitor says what that means.
+pub fn limit_memory() {
+    // Without it, the kernel's own limits are left.
+    let _ = setrlimit(Resource::Data, Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) });
+}
 
 /// Enters it, for good. Only before the process has other threads. What could not be had comes back, one
 /// sentence each: an old kernel, or a container that permits less.

@@ -6,7 +6,7 @@ pub mod text;
 
 use crate::exit::{self, Exit};
 use block::{Error, ErrorKind, Result};
-use std::io::Write;
+use std::io::{BufWriter, StdoutLock, Write};
 
 /// Prints the answer on stdout. A reader that has seen enough (`| head`) is no error.
 pub fn answer(text: &str) -> Result<()> {
@@ -20,6 +20,55 @@ pub fn answer(text: &str) -> Result<()> {
             Err(Error::io(error, "writing the answer to standard output"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Standard output for answers that come in pieces. Functions give `false` once nobody reads any more.
+pub struct Out {
+    stdout: BufWriter<StdoutLock<'static>>,
+    gone: bool,
+}
+
+impl Out {
+    /// From now on nobody else prints there.
+    #[expect(clippy::new_without_default, reason = "it locks")]
+    pub fn new() -> Self {
+        Self { stdout: BufWriter::with_capacity(1 << 16, std::io::stdout().lock()), gone: false }
+    }
+
+    /// Text that is harmless already.
+    pub fn text(&mut self, text: &str) -> Result<bool> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<bool> {
+        let written = self.stdout.write_all(bytes);
+        self.written(written)
+    }
+
+    /// What was said so far goes out.
+    pub fn flush(&mut self) -> Result<bool> {
+        let flushed = self.stdout.flush();
+        self.written(flushed)
+    }
+
+    /// The same at the end.
+    pub fn finish(mut self) -> Result<()> {
+        self.flush().map(|_| ())
+    }
+
+    fn written(&mut self, result: std::io::Result<()>) -> Result<bool> {
+        match result {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::io(error, "writing the answer to standard output"))
+            }
+            Err(_) => {
+                self.gone = true;
+                Ok(false)
+            }
+            Ok(()) => Ok(!self.gone),
+        }
     }
 }
 

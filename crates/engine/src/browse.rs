@@ -1,0 +1,18 @@
+//! Files inside: from a subject and a locator to a filesystem and what is in it.
+//!
+//! `Volumes` knows what may hold files; a [`Volume`] opens to a filesystem; [`resolve`] and [`expand`] go
+//! along paths inside it and [`Walk`] below them. None of them leaves the filesystem.
+
+mod glob;
+mod locator;
+mod noting;
+mod path;
+mod volumes;
+mod walk;
+
+pub use glob::expand;
+pub use locator::Locator;
+pub use noting::{Lost, Noting};
+pub use path::{Found, resolve, resolve_stream};
+pub use volumes::{Volume, Volumes};
+pub use walk::{Below, Step, Walk, kind_of, list};

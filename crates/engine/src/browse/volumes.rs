@@ -1,0 +1,127 @@
+//! What of a subject may hold files: its partitions, or all of it where it has no table.
+
+use super::{Locator, Noting};
+use crate::Subject;
+use block::{ByteRange, Error, ErrorKind, Result, Slice, Source};
+use disk::fs::{self, FileSystem};
+use disk::probe::{self, Content, Usage};
+use std::sync::Arc;
+
+/// One of them.
+pub struct Volume {
+    /// As it is typed: `5`, `0`, `3:root`.
+    pub name: String,
+    /// Where on the disk, in bytes; `None` of what is put together from pieces.
+    pub range: Option<ByteRange>,
+    /// Its bytes.
+    pub source: Source,
+    /// What it holds.
+    pub content: Option<Content>,
+}
+
+impl Volume {
+    fn new(name: String, range: Option<ByteRange>, source: Source) -> Result<Self> {
+        let content = probe::identify(&*source)?;
+        Ok(Self { name, range, source, content })
+    }
+
+    /// Can files of it be listed?
+    pub fn is_readable(&self) -> bool {
+        self.content.as_ref().is_some_and(fs::is_readable)
+    }
+
+    /// Its filesystem. Fails with [`ErrorKind::Unsupported`] where it has none that can be read.
+    pub fn open(&self) -> Result<Arc<dyn FileSystem>> {
+        let named = |words: String| Error::new(ErrorKind::Unsupported, format!("{}: {words}", self.name));
+        match &self.content {
+            None => Err(named("nothing that is known to hold files".to_owned())),
+            Some(content) if content.usage == Usage::Crypto => {
+                Err(named(format!("{} is encrypted: without its key no file can be read", content.title)))
+            }
+            Some(content) if matches!(content.usage, Usage::Swap | Usage::Other) => {
+                Err(named(format!("{} holds no files", content.title)))
+            }
+            Some(_) => fs::open(&self.source).map_err(|error| error.context(&self.name)),
+        }
+    }
+}
+
+/// All of them.
+pub struct Volumes {
+    disk: Source,
+    noting: Arc<Noting>,
+    /// Partitions by number, without extended ones; 0 alone where there is no table.
+    parts: Vec<(u32, ByteRange)>,
+    /// Bytes of a sector, for telling places.
+    sector: u64,
+}
+
+impl Volumes {
+    /// Reads the partition table.
+    pub fn of(subject: &Subject) -> Result<Self> {
+        Self::on(&subject.source, subject.sector)
+    }
+
+    /// The same of any disk.
+    pub fn on(disk: &Source, sector: Option<block::SectorSize>) -> Result<Self> {
+        let noting = Arc::new(Noting::new(Arc::clone(disk)));
+        let disk: Source = Arc::clone(&noting) as Source;
+        let layout = disk::layout::read(&*disk, sector)?;
+        let whole = ByteRange::span(0, layout.size);
+        let parts = layout.partitions.iter().filter(|part| !part.extended);
+        let mut parts: Vec<_> = parts.map(|part| (part.number, part.range.intersect(whole))).collect();
+        parts.retain(|(_, range)| !range.is_empty());
+        if layout.partitions.is_empty() {
+            parts.push((0, whole));
+        }
+        Ok(Self { disk, noting, parts, sector: layout.sector.bytes() })
+    }
+
+    /// Every one, in the order of their numbers.
+    pub fn all(&self) -> Result<Vec<Volume>> {
+        self.parts.iter().map(|(number, range)| self.part(*number, *range)).collect()
+    }
+
+    /// The one that a locator names. Fails with [`ErrorKind::NotFound`] if there is none of that name and with
+    /// [`ErrorKind::Usage`] if it names none; both say which there are.
+    pub fn find(&self, locator: &Locator) -> Result<Volume> {
+        let there = || {
+            let there: Vec<_> = self.parts.iter().map(|(number, _)| number.to_string()).collect();
+            if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+        };
+        let Some(wanted) = locator.part else {
+            let words = format!("say which partition: there are {}", there());
+            return Err(Error::new(ErrorKind::Usage, words));
+        };
+        let known = self.parts.iter().find(|(number, _)| *number == wanted);
+        let range = match known {
+            Some((_, range)) => *range,
+            None if wanted == 0 => ByteRange::span(0, self.disk.size()),
+            None => {
+                let words = format!("no partition {wanted}; there are: {}", there());
+                return Err(Error::new(ErrorKind::NotFound, words));
+            }
+        };
+        if let Some(volume) = &locator.volume {
+            let words = format!("partition {wanted} holds no volume {volume}");
+            return Err(Error::new(ErrorKind::NotFound, words));
+        }
+        self.part(wanted, range)
+    }
+
+    fn part(&self, number: u32, range: ByteRange) -> Result<Volume> {
+        let source = Arc::new(Slice::new(Arc::clone(&self.disk), range)?);
+        Volume::new(number.to_string(), Some(range), source)
+    }
+
+    /// Where on the disk the last failed call failed, if it was there.
+    pub fn noting(&self) -> &Noting {
+        &self.noting
+    }
+
+    /// First and last sector of a place of the disk.
+    pub fn sectors(&self, range: ByteRange) -> (u64, u64) {
+        let last = range.end().saturating_sub(1).max(range.start());
+        (range.start() / self.sector.max(1), last / self.sector.max(1))
+    }
+}
