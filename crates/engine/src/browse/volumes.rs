@@ -1,9 +1,11 @@
-//! What of a subject may hold files: its partitions, or all of it where it has no table.
+//! What of a subject may hold files: its partitions, or all of it where it has no table, and the logical volumes and
+//! arrays inside them.
 
 use super::{Locator, Noting};
 use crate::Subject;
-use block::{ByteRange, Error, ErrorKind, Result, Slice, Source};
+use block::{ByteRange, Concat, Error, ErrorKind, Result, Slice, Source};
 use disk::fs::{self, FileSystem};
+use disk::nested::{self, Nested};
 use disk::probe::{self, Content, Usage};
 use std::sync::Arc;
 
@@ -17,22 +19,55 @@ pub struct Volume {
     pub source: Source,
     /// What it holds.
     pub content: Option<Content>,
+    /// Why there is no way in: it is encrypted, other disks would be needed, it has volumes to choose from.
+    closed: Option<Error>,
 }
 
 impl Volume {
-    fn new(name: String, range: Option<ByteRange>, source: Source) -> Result<Self> {
+    fn new(name: String, range: Option<ByteRange>, source: Source, closed: Option<Error>) -> Result<Self> {
         let content = probe::identify(&*source)?;
-        Ok(Self { name, range, source, content })
+        Ok(Self { name, range, source, content, closed })
+    }
+
+    /// A partition, through the arrays that it is all of, and the volumes inside it.
+    fn and_inside(name: String, range: ByteRange, source: Source) -> Result<Vec<Self>> {
+        let (source, closed, inside) = match nested::look(&source) {
+            Ok(Nested::Plain(inner)) => (inner, None, vec![]),
+            Ok(Nested::Volumes(volumes)) => {
+                let names: Vec<_> = volumes.iter().map(|volume| format!("{name}:{}", volume.name)).collect();
+                let words = match names.is_empty() {
+                    true => "it has no volumes".to_owned(),
+                    false => format!("choose one of its volumes: {}", names.join(", ")),
+                };
+                (source, Some(Error::new(ErrorKind::Usage, words)), volumes)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Corrupt) => {
+                (source, Some(error), vec![])
+            }
+            Err(error) => return Err(error),
+        };
+        let mut all = vec![Self::new(name.clone(), Some(range), source, closed)?];
+        for volume in inside {
+            let named = format!("{name}:{}", volume.name);
+            let empty: Source = Arc::new(Concat::new([])?);
+            let (source, closed) =
+                volume.source.map_or_else(|error| (empty, Some(error)), |source| (source, None));
+            all.push(Self::new(named, None, source, closed)?);
+        }
+        Ok(all)
     }
 
     /// Can files of it be listed?
     pub fn is_readable(&self) -> bool {
-        self.content.as_ref().is_some_and(fs::is_readable)
+        self.closed.is_none() && self.content.as_ref().is_some_and(fs::is_readable)
     }
 
     /// Its filesystem. Fails with [`ErrorKind::Unsupported`] where it has none that can be read.
     pub fn open(&self) -> Result<Arc<dyn FileSystem>> {
         let named = |words: String| Error::new(ErrorKind::Unsupported, format!("{}: {words}", self.name));
+        if let Some(closed) = &self.closed {
+            return Err(Error::new(closed.kind(), format!("{}: {closed}", self.name)));
+        }
         match &self.content {
             None => Err(named("nothing that is known to hold files".to_owned())),
             Some(content) if content.usage == Usage::Crypto => {
@@ -79,7 +114,8 @@ impl Volumes {
 
     /// Every one, in the order of their numbers.
     pub fn all(&self) -> Result<Vec<Volume>> {
-        self.parts.iter().map(|(number, range)| self.part(*number, *range)).collect()
+        let parts = self.parts.iter().map(|(number, range)| self.part(*number, *range));
+        Ok(parts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// The one that a locator names. Fails with [`ErrorKind::NotFound`] if there is none of that name and with
@@ -102,16 +138,24 @@ impl Volumes {
                 return Err(Error::new(ErrorKind::NotFound, words));
             }
         };
-        if let Some(volume) = &locator.volume {
-            let words = format!("partition {wanted} holds no volume {volume}");
-            return Err(Error::new(ErrorKind::NotFound, words));
+        let mut there = self.part(wanted, range)?;
+        let name = locator.to_string();
+        match there.iter().position(|volume| volume.name == name) {
+            Some(place) => Ok(there.swap_remove(place)),
+            None => {
+                let volume = locator.volume.as_deref().unwrap_or_default();
+                let mut words = format!("partition {wanted} holds no volume {volume}");
+                if let Some(closed) = there.first().and_then(|part| part.closed.as_ref()) {
+                    words = format!("{words}: {closed}");
+                }
+                Err(Error::new(ErrorKind::NotFound, words))
+            }
         }
-        self.part(wanted, range)
     }
 
-    fn part(&self, number: u32, range: ByteRange) -> Result<Volume> {
+    fn part(&self, number: u32, range: ByteRange) -> Result<Vec<Volume>> {
         let source = Arc::new(Slice::new(Arc::clone(&self.disk), range)?);
-        Volume::new(number.to_string(), Some(range), source)
+        Volume::and_inside(number.to_string(), range, source)
     }
 
     /// Where on the disk the last failed call failed, if it was there.
