@@ -1,4 +1,4 @@
-//! What developers run: `cargo xtask bench`, `frames` and `vm`. Nothing here is shipped.
+//! What developers run: `cargo xtask bench`, `frames`, `mutate` and `vm`. Nothing here is shipped.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -11,6 +11,7 @@ mod bench;
 mod disk;
 mod frames;
 mod loop_device;
+mod mutate;
 mod place;
 mod shell;
 mod stats;
@@ -30,6 +31,8 @@ enum Task {
     Bench(bench::Args),
     /// Print the table for choosing frame size and level
     Frames(frames::Args),
+    /// Damage filesystems thousands of ways, and read them
+    Mutate(mutate::Args),
     /// Run scenarios on virtual computers with disks of every kind
     Vm(vm::Args),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Bench(args) => bench::run(&args),
         Task::Frames(args) => frames::run(&args),
+        Task::Mutate(args) => mutate::run(&args),
         Task::Vm(args) => vm::run(&args),
     };
     match done {

@@ -94,6 +94,7 @@ impl Bench {
                 Input::Backup => self.kept("backup").exists(),
                 Input::Stream => self.kept("p.zst").exists(),
                 Input::Qcow => self.kept("q.qcow2").exists(),
+                Input::Tree => self.kept("tree").exists(),
                 Input::Part => self.part.is_some(),
             };
             if there {
@@ -204,9 +205,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         shell.set(name, value);
     }
     let names = [("OUT", "out"), ("KEPT", "kept"), ("BACKUP", "kept/backup")];
-    for (name, path) in names.into_iter().chain([("PZST", "kept/p.zst"), ("QCOW", "kept/q.qcow2")]) {
+    for (name, path) in names.into_iter().chain([
+        ("PZST", "kept/p.zst"),
+        ("QCOW", "kept/q.qcow2"),
+        ("TREE", "kept/tree.img"),
+        ("TREEBACKUP", "kept/tree"),
+    ]) {
         shell.set(name, place.join(path));
     }
+    shell.set("ROOT", ROOT);
     std::fs::create_dir(place.join("kept"))?;
     shell.run("cat \"$D\" >/dev/null")?;
     let (runs, neighbours) = (usize::from(args.runs), Neighbours::default());

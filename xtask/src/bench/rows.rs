@@ -11,6 +11,8 @@ pub(crate) enum Input {
     Qcow,
     /// `$PART`: the ext4 partition as a device.
     Part,
+    /// `$TREE`: an ext4 with 5,000 files, 150 MB, as an image file, and `$TREEBACKUP`, our backup of it.
+    Tree,
 }
 
 /// What is compared.
@@ -75,6 +77,8 @@ const RESTORE_UNCHECKED: &str =
 const COPY_AND_SUM: &str = r#"cp --sparse=always "$D" "$OUT/out"; openssl dgst -sha256 "$OUT/out""#;
 const TO_QCOW: &str =
     r#"exec qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd -m 16 -W "$D" "$OUT/q.qcow2""#;
+const GET: &str = r#"exec "$SELFSAME" get -r --progress=none "$TREEBACKUP" 0 "$OUT/out""#;
+const LS: &str = r#"exec "$SELFSAME" ls -R "$TREEBACKUP" 0 >"$OUT/list""#;
 const FROM_QCOW: &str = r#"exec qemu-img convert -f qcow2 -O raw "$QCOW" "$OUT/out""#;
 
 /// All rows that are commands, in the order they are run in.
@@ -193,6 +197,35 @@ pub(crate) const ROWS: &[Row] = &[
         note: "restore --no-check",
     },
     Row {
+        name: "get",
+        peer: "tsk_recover -a of the raw image",
+        ours: GET,
+        theirs: &[r#"exec tsk_recover -a "$TREE" "$OUT/out""#],
+        inputs: &[Input::Tree],
+        limits: &[at_most(What::Cpu, 1.50)],
+        note: "5,000 files out of a compressed backup; the peer restores neither times nor modes nor owners",
+    },
+    Row {
+        name: "get-mount",
+        peer: "mount -o loop, cp -a",
+        ours: GET,
+        theirs: &[
+            r#"mkdir "$OUT/mnt"; mount -o ro,loop "$TREE" "$OUT/mnt"; cp -a "$OUT/mnt" "$OUT/out"; umount "$OUT/mnt""#,
+        ],
+        inputs: &[Input::Tree],
+        limits: &[],
+        note: "the peer needs root and the raw image",
+    },
+    Row {
+        name: "ls",
+        peer: "fls -r of the raw image",
+        ours: LS,
+        theirs: &[r#"fls -r -p "$TREE" >"$OUT/list""#],
+        inputs: &[Input::Tree],
+        limits: &[],
+        note: "ours is to take less than 0.3 s of CPU",
+    },
+    Row {
         name: "partclone",
         peer: "partclone.extfs, zstd -3",
         ours: r#"exec "$SELFSAME" save "$PART" "$OUT" --name t --level 3 --no-check --progress=none"#,
@@ -231,6 +264,8 @@ pub(crate) const VERBS: &[(&str, &str, &[Input])] = &[
     ("save", SAVE_CHECKED, &[]),
     ("verify", VERIFY, &[Input::Backup]),
     ("restore", RESTORE, &[Input::Backup]),
+    ("get", GET, &[Input::Tree]),
+    ("ls", LS, &[Input::Tree]),
 ];
 
 /// How an input is made, if it is a file. With the program that it needs.
@@ -243,13 +278,28 @@ pub(crate) const fn recipe(input: Input) -> Option<&'static str> {
         Input::Qcow => {
             Some(r#"qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd -m 16 -W "$D" "$QCOW""#)
         }
+        Input::Tree => Some(
+            r#""$ROOT"/tests/truth/grow "$KEPT/grown"; head -c 90M "$D" >"$KEPT/grown/disk"
+            truncate -s 400M "$TREE"; mke2fs -q -F -t ext4 -d "$KEPT/grown" "$TREE"; rm -r "$KEPT/grown"
+            "$SELFSAME" save "$TREE" "$KEPT" --name tree --level 1 --no-check --progress=none; mv "$KEPT"/tree-* "$TREEBACKUP""#,
+        ),
         Input::Part => None,
     }
 }
 
 /// Programs of others that the command lines begin with.
-pub(crate) const PROGRAMS: &[&str] =
-    &["openssl", "zstd", "b3sum", "qemu-img", "mksquashfs", "partclone.extfs", "ddrescue", "restic"];
+pub(crate) const PROGRAMS: &[&str] = &[
+    "openssl",
+    "zstd",
+    "b3sum",
+    "qemu-img",
+    "mksquashfs",
+    "partclone.extfs",
+    "ddrescue",
+    "restic",
+    "tsk_recover",
+    "fls",
+];
 
 impl Row {
     /// The programs of others that the row needs.
@@ -277,7 +327,11 @@ mod tests {
         assert_eq!(needs("restore-qemu"), ["qemu-img"]);
         assert_eq!(needs("partclone"), ["zstd", "partclone.extfs"]);
         for row in ROWS {
-            assert!(row.needs().count() > 0 || row.theirs[0].starts_with("cp"), "{}", row.name);
+            assert!(
+                row.needs().count() > 0 || row.theirs[0].starts_with("cp") || row.name == "get-mount",
+                "{}",
+                row.name
+            );
             assert_eq!(ROWS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
         }
     }

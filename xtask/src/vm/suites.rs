@@ -70,6 +70,22 @@ pub(crate) const SUITES: &[Suite] = &[
             ],
         }],
     },
+    Suite {
+        name: "files",
+        disks: files,
+        stages: &[Stage::Guest {
+            script: "files",
+            cases: &[
+                "fat16-by-the-kernel",
+                "fat32-by-the-kernel",
+                "exfat-by-the-kernel",
+                "udf-by-the-kernel",
+                "ntfs-by-ntfs-3g",
+                "logical-volumes",
+                "one-of-a-mirror",
+            ],
+        }],
+    },
     Suite { name: "guards", disks: guards, stages: &[Stage::Guest { script: "guards", cases: GUARDS }] },
     Suite {
         name: "many",
@@ -220,6 +236,10 @@ fn made() -> Vec<Disk> {
         Disk::new("small", Kind::Scsi, 32),
     ];
     nvme.into_iter().chain(others).collect()
+}
+
+fn files() -> Vec<Disk> {
+    vec![Disk::new("src", Kind::Virtio, 320), shelf()]
 }
 
 fn guards() -> Vec<Disk> {
