@@ -15,7 +15,7 @@ const LONGEST: usize = 20;
 
 /// How wide the numbers of the table are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Width {
+pub(crate) enum Width {
     Fat12,
     Fat16,
     Fat32,
@@ -25,18 +25,20 @@ enum Width {
 pub(crate) struct Fat<'a> {
     source: &'a dyn ReadAt,
     /// Bytes of a cluster.
-    cluster: u64,
+    pub(crate) cluster: u64,
     /// The table that counts, in bytes.
-    table: ByteRange,
-    width: Width,
+    pub(crate) table: ByteRange,
+    /// Its copy, if there is one that is kept up to date.
+    pub(crate) copy: Option<ByteRange>,
+    pub(crate) width: Width,
     /// The root directory of FAT12 and FAT16; empty on FAT32.
-    root: ByteRange,
+    pub(crate) root: ByteRange,
     /// The first cluster of the root directory of FAT32.
-    root_cluster: u32,
+    pub(crate) root_cluster: u32,
     /// Where cluster 2 begins.
-    data: u64,
+    pub(crate) data: u64,
     /// Clusters there are; they count from 2.
-    clusters: u64,
+    pub(crate) clusters: u64,
     left: Cell<u64>,
 }
 
@@ -97,12 +99,15 @@ impl<'a> Fat<'a> {
         };
         // With bit 7 set only the table that bits 0 to 3 name is kept up to date.
         let ext_flags = u16_at(boot, 40)?;
-        let active = if wide && ext_flags & 0x80 != 0 { ext_flags & 0xF } else { 0 };
+        let alone = wide && ext_flags & 0x80 != 0;
+        let active = if alone { ext_flags & 0xF } else { 0 };
         let fat_start = fat_sz.checked_mul(active.into())?.checked_add(rsvd_sec_cnt)?;
+        let table = ByteRange::new(bytes(fat_start)?, bytes(fat_sz)?)?;
         Some(Self {
             source,
             cluster: bytes(sec_per_clus.into())?,
-            table: ByteRange::new(bytes(fat_start)?, bytes(fat_sz)?)?,
+            table,
+            copy: ByteRange::new(table.end(), table.len()).filter(|_| num_fats > 1 && !alone),
             width,
             root: ByteRange::new(bytes(fats)?, bytes(root_sectors)?)?,
             root_cluster: if wide { u32_at(boot, 44)? } else { 0 },

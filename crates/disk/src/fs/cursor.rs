@@ -1,8 +1,21 @@
 //! A source for crates that want `Read` and `Seek`, and what became of their errors.
 
-use block::{Error, ErrorKind, Source};
+use block::{ByteRange, Error, ErrorKind, Source};
+use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+
+thread_local! {
+    /// How a source failed last in this thread: its words, and what they are of. Some crates keep nothing but
+    /// the words of an error.
+    static FAILED: RefCell<Option<Failure>> = const { RefCell::new(None) };
+}
+
+struct Failure {
+    words: String,
+    kind: ErrorKind,
+    range: Option<ByteRange>,
+}
 
 /// A place in a source. Made anew for each call or kept in a [`super::pool::Pool`].
 #[derive(Clone)]
@@ -22,7 +35,11 @@ impl Read for Cursor {
         let left = self.source.size().saturating_sub(self.at);
         let len = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let Some(buf @ [_, ..]) = buf.get_mut(..len) else { return Ok(0) };
-        self.source.read_at(self.at, buf).map_err(io::Error::other)?;
+        self.source.read_at(self.at, buf).map_err(|error| {
+            let (words, kind, range) = (error.to_string(), error.kind(), error.range());
+            FAILED.set(Some(Failure { words, kind, range }));
+            io::Error::other(error)
+        })?;
         self.at = self.at.saturating_add(u64::try_from(len).unwrap_or(0));
         Ok(len)
     }
@@ -60,7 +77,8 @@ pub(super) fn failed(error: impl StdError + Send + Sync + 'static) -> Error {
 pub(super) fn failed_as(kind: ErrorKind, error: impl StdError + Send + Sync + 'static) -> Error {
     let from_source = source_failure(&error).map(|failure| (failure.kind(), failure.range()));
     let words = error.to_string();
-    match from_source {
+    let last = FAILED.take().filter(|last| words.contains(&last.words));
+    match from_source.or(last.map(|last| (last.kind, last.range))) {
         Some((kind, Some(range))) => Error::new(kind, words).with_range(range),
         Some((kind, None)) => Error::new(kind, words),
         None => Error::new(kind, words),
@@ -87,7 +105,6 @@ fn source_failure<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use block::ByteRange;
     use std::sync::Arc;
     use testkit::Memory;
 
@@ -100,6 +117,10 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Media);
         assert!(error.range().is_some());
         assert_eq!(failed(io::Error::other("other")).kind(), ErrorKind::Corrupt);
+        // Where the crate keeps the words only.
+        let error = Cursor::new(&disk).read(&mut [0; 16]).unwrap_err();
+        let error = failed(io::Error::other(format!("reading an inode: {error}")));
+        assert_eq!((error.kind(), error.range()), (ErrorKind::Media, Some(bad)));
     }
 
     #[test]

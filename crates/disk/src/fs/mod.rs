@@ -5,9 +5,13 @@
 //! cache below them and a guard around them: a panic is an error, and so is a call that does not end.
 
 mod cache;
+mod clusters;
 #[allow(dead_code, reason = "the first readers come next")]
 mod cursor;
+mod dos;
+mod exfat;
 mod ext;
+mod fat;
 mod guard;
 mod names;
 mod node;
@@ -77,7 +81,11 @@ struct Reader {
 }
 
 /// Every reader; of several for one kind the better one first.
-const READERS: &[Reader] = &[Reader { types: &["ext2", "ext3", "ext4", "ext4dev"], open: ext::open }];
+const READERS: &[Reader] = &[
+    Reader { types: &["ext2", "ext3", "ext4", "ext4dev"], open: ext::open },
+    Reader { types: &["vfat"], open: fat::open },
+    Reader { types: &["exfat"], open: exfat::open },
+];
 
 /// Can files of this kind of content be listed?
 pub fn is_readable(content: &Content) -> bool {

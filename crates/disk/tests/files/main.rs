@@ -4,11 +4,13 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 #![allow(clippy::disallowed_methods, dead_code)]
 
+mod exfat;
 mod ext;
+mod fat;
 mod tree;
 
 use block::Source;
-use disk::fs::FileSystem;
+use disk::fs::{FileSystem, NodeId};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,4 +23,10 @@ fn open(image: &Path) -> Arc<dyn FileSystem> {
 fn source(image: &Path) -> Source {
     let size = std::fs::metadata(image).unwrap().len();
     Arc::new(testkit::ImageFile::open(image, size).unwrap())
+}
+
+/// A file by its path.
+fn find(fs: &dyn FileSystem, path: &str) -> NodeId {
+    let step = |dir, name: &str| fs.lookup(dir, name.as_bytes()).unwrap().unwrap_or_else(|| panic!("no {name}"));
+    path.split('/').fold(fs.root(), step)
 }
