@@ -185,7 +185,8 @@ impl Clusters {
         let (Storage::Chain(first) | Storage::Row(first)) = storage;
         let mut next = Some(first);
         while let Some(cluster) = next.filter(|_| left > 0) {
-            let place = self.place(cluster).ok_or_else(|| corrupt(&format!("there is no cluster {cluster}")))?;
+            let place =
+                self.place(cluster).ok_or_else(|| corrupt(&format!("there is no cluster {cluster}")))?;
             if !seen.insert(cluster) {
                 return Err(corrupt("the clusters of a directory lead round in a circle"));
             }

@@ -6,7 +6,8 @@ use super::Time;
 /// where there is no such date.
 pub(super) fn time(date: u16, time: u16, hundredths: u8) -> Option<Time> {
     let (year, month, day) = (i64::from(date >> 9), (date >> 5) & 0xF, i64::from(date & 0x1F));
-    let (hour, minute, second) = (i64::from(time >> 11), i64::from((time >> 5) & 0x3F), i64::from(time & 0x1F));
+    let (hour, minute, second) =
+        (i64::from(time >> 11), i64::from((time >> 5) & 0x3F), i64::from(time & 0x1F));
     // Days before each month, counted from March, so that the day of a leap year comes last.
     let before = match month {
         3 => 0,
@@ -34,7 +35,8 @@ pub(super) fn time(date: u16, time: u16, hundredths: u8) -> Option<Time> {
     let days = year.saturating_mul(365).saturating_add(leap).saturating_add(before);
     let days = days.saturating_add(day).saturating_add(START).saturating_sub(1);
     let seconds = hour.saturating_mul(3600).saturating_add(minute.saturating_mul(60));
-    let seconds = seconds.saturating_add(second.saturating_mul(2)).saturating_add(i64::from(hundredths / 100));
+    let seconds =
+        seconds.saturating_add(second.saturating_mul(2)).saturating_add(i64::from(hundredths / 100));
     let nanos = u32::from(hundredths % 100).saturating_mul(10_000_000);
     Some(Time { seconds: days.saturating_mul(86_400).saturating_add(seconds), nanos })
 }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// circles end here; honest ones need a hundredth of it.
 const LIMIT: Duration = Duration::from_secs(8);
 
+/// Names of one directory, which are held in memory together.
+const MOST_NAMES: usize = 2 << 20;
+
 thread_local! {
     /// When the outermost call of this thread into a reader began.
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -63,7 +66,12 @@ impl FileSystem for Guard {
                 if is_name(&entry) {
                     entries.push(entry);
                 }
-                Ok(true)
+                match entries.len() {
+                    0..=MOST_NAMES => Ok(true),
+                    _ => {
+                        Err(Error::new(ErrorKind::Unsupported, "a directory of more than two million names"))
+                    }
+                }
             })
         });
         // What stands before a damaged place is no worse for it.

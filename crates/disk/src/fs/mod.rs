@@ -4,9 +4,9 @@
 //! where one refuses. Kept crates do most of the parsing; all of them stand behind [`open`], which puts a
 //! cache below them and a guard around them: a panic is an error, and so is a call that does not end.
 
+mod apfs;
 mod cache;
 mod clusters;
-#[allow(dead_code, reason = "the first readers come next")]
 mod cursor;
 mod dos;
 mod exfat;
@@ -85,6 +85,7 @@ const READERS: &[Reader] = &[
     Reader { types: &["ext2", "ext3", "ext4", "ext4dev"], open: ext::open },
     Reader { types: &["vfat"], open: fat::open },
     Reader { types: &["exfat"], open: exfat::open },
+    Reader { types: &["apfs"], open: apfs::open },
 ];
 
 /// Can files of this kind of content be listed?

@@ -6,8 +6,10 @@ use block::Result;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Names that are kept in all. A directory with more is looked through each time.
-const MOST: usize = 1 << 17;
+/// Bytes that are kept in all, about. A directory with more is looked through each time.
+const MOST: usize = 16 << 20;
+/// What a name takes besides its own bytes.
+const EACH: usize = 64;
 
 /// Names, and what they lead to.
 #[derive(Default)]
@@ -15,6 +17,8 @@ struct Directory {
     exact: HashMap<Vec<u8>, NodeId>,
     /// In one case, where case does not matter.
     folded: HashMap<String, NodeId>,
+    /// About.
+    bytes: usize,
     large: bool,
 }
 
@@ -44,7 +48,8 @@ impl Names {
         drop(kept); // others may look meanwhile
         let mut new = Directory::default();
         fs.read_dir(dir, &mut |entry| {
-            new.large = new.exact.len() >= MOST;
+            new.bytes = new.bytes.saturating_add(entry.name.len().saturating_add(EACH).saturating_mul(2));
+            new.large = new.bytes > MOST;
             if let Some(folded) = fold(case, &entry.name) {
                 new.folded.entry(folded).or_insert(entry.node);
             }
@@ -59,7 +64,7 @@ impl Names {
         kept.push((dir, Arc::clone(&new)));
         // Each directory counts, so that many empty ones are not kept for ever.
         let total = |kept: &[(NodeId, Arc<Directory>)]| {
-            kept.iter().map(|(_, known)| known.exact.len().saturating_add(64)).fold(0, usize::saturating_add)
+            kept.iter().map(|(_, known)| known.bytes.saturating_add(EACH)).fold(0, usize::saturating_add)
         };
         while kept.len() > 1 && total(&kept) > MOST {
             kept.remove(0);

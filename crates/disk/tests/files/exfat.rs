@@ -10,10 +10,10 @@ use testkit::LoopDevice;
 use testkit::tools::{has, run};
 
 /// A volume mounted by FUSE, unmounted when it is dropped: what was written is in the image then.
-struct Mounted(PathBuf, Option<LoopDevice>);
+pub(crate) struct Mounted(pub(crate) PathBuf, Option<LoopDevice>);
 
 impl Mounted {
-    fn new(image: &Path) -> Option<Self> {
+    pub(crate) fn new(image: &Path) -> Option<Self> {
         let device = LoopDevice::attach(image, 512)?;
         let dir = image.with_extension("mounted");
         fs::create_dir_all(&dir).unwrap();

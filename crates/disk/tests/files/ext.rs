@@ -35,7 +35,8 @@ impl Mounted {
             Ok(_) => Some(Self(dir)),
             Err(error) => {
                 let thread = std::thread::current();
-                let test = thread.name().and_then(|path| path.rsplit("::").next()).unwrap_or("test").to_owned();
+                let test =
+                    thread.name().and_then(|path| path.rsplit("::").next()).unwrap_or("test").to_owned();
                 println!("SKIPPED: {test}: needs mount: {error}");
                 None
             }
@@ -252,7 +253,7 @@ fn a_journal_is_replayed() {
         return;
     }
     for options in ["-t ext4 -b 4096", "-t ext3 -b 4096", "-t ext4 -b 1024 -O ^metadata_csum,^64bit"] {
-        let (dir, image, copy, truth) = left_mounted(options);
+        let (dir, image, copy, truth) = left_mounted(options, "128M", 200);
         let Some(truth) = truth else { return };
         let fs = open(&copy);
         assert_eq!(fs.info().condition, Condition::Replayed, "{options}: {:?}", fs.info().missing);
@@ -264,12 +265,16 @@ fn a_journal_is_replayed() {
 }
 
 /// An image as a crash leaves it, and what was in it.
-fn left_mounted(options: &str) -> (tempfile::TempDir, PathBuf, PathBuf, Option<Tree>) {
+pub(crate) fn left_mounted(
+    options: &str,
+    size: &str,
+    count: usize,
+) -> (tempfile::TempDir, PathBuf, PathBuf, Option<Tree>) {
     let dir = tempfile::tempdir().unwrap();
     let (image, copy) = (dir.path().join("image"), dir.path().join("copy"));
-    run(&format!("mke2fs -q -F {options} \"$F\" 128M"), &image);
+    run(&format!("mke2fs -q -F {options} \"$F\" {size}"), &image);
     let Some(mounted) = Mounted::new(&image, "") else { return (dir, image, copy, None) };
-    tree::grow(&mounted.0, 200);
+    tree::grow(&mounted.0, count);
     run("sync -f \"$F\"", &mounted.0);
     run("cd \"$F\"; mkdir new; cp -r many new/; mv sizes renamed; rm -r deep; sync -f .", &mounted.0);
     let line = "cd \"$F\"; for n in 1 2 3 4 5 6 7 8 9; do echo $n > new/last$n; sync new/last$n; done";
@@ -290,14 +295,15 @@ fn a_journal_that_cannot_be_replayed() {
     for (options, damage) in
         [("-t ext4 -b 4096", true), ("-t ext4 -O fast_commit", false), ("-t ext4 -O bigalloc", false)]
     {
-        let (dir, _image, copy, truth) = left_mounted(options);
+        let (dir, _image, copy, truth) = left_mounted(options, "128M", 200);
         if truth.is_none() {
             return;
         }
         if damage {
             // The journal's own superblock.
             let block = run("debugfs -R 'bmap <8> 0' \"$F\" 2> /dev/null", &copy);
-            let line = format!("dd if=/dev/zero of=\"$F\" bs=4096 seek={} count=1 conv=notrunc", block.trim());
+            let line =
+                format!("dd if=/dev/zero of=\"$F\" bs=4096 seek={} count=1 conv=notrunc", block.trim());
             run(&line, &copy);
         }
         let fs = open(&copy);

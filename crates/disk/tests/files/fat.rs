@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use testkit::tools::{has, run};
 
 /// Times are kept to two seconds, those of folders not by mtools, and no modes.
-pub fn as_fat_keeps_it(tree: Tree) -> Tree {
+pub(crate) fn as_fat_keeps_it(tree: Tree) -> Tree {
     let mut tree = tree::without(tree, true, false);
     for seen in tree.values_mut() {
         seen.modified = seen.modified.filter(|_| seen.letter == '-').map(|seconds| seconds & !1);
@@ -101,7 +101,8 @@ fn pieces_names_and_attributes() {
     let mut bytes = vec![0; truth.len()];
     file.read_at(0, &mut bytes).unwrap();
     assert!(bytes == truth.as_bytes());
-    let extents: Vec<_> = block::extents(&*file, ByteRange::span(0, file.size())).map(Result::unwrap).collect();
+    let extents: Vec<_> =
+        block::extents(&*file, ByteRange::span(0, file.size())).map(Result::unwrap).collect();
     assert!(extents.len() > 2, "{extents:?}");
     let short = fs.metadata(find(&*fs, "short.txt")).unwrap();
     assert_eq!((short.attributes, short.kind, short.size), (Some(7), FileKind::File, 1));

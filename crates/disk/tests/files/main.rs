@@ -4,9 +4,12 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 #![allow(clippy::disallowed_methods, dead_code)]
 
+mod apfs;
+mod damage;
 mod exfat;
 mod ext;
 mod fat;
+mod hostile;
 mod tree;
 
 use block::Source;
@@ -27,6 +30,7 @@ fn source(image: &Path) -> Source {
 
 /// A file by its path.
 fn find(fs: &dyn FileSystem, path: &str) -> NodeId {
-    let step = |dir, name: &str| fs.lookup(dir, name.as_bytes()).unwrap().unwrap_or_else(|| panic!("no {name}"));
+    let step =
+        |dir, name: &str| fs.lookup(dir, name.as_bytes()).unwrap().unwrap_or_else(|| panic!("no {name}"));
     path.split('/').fold(fs.root(), step)
 }

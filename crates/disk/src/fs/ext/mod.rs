@@ -18,6 +18,7 @@ use blocks::{Blocks, Replayed};
 use ferrosys::ext::ondisk::{GroupDescriptor, Inode, InodeFlags, SuperBlock};
 use ferrosys::ext::{OpenOptions, ReadPolicy, Reader, Timestamp};
 use file::{File, Inline};
+use std::collections::HashSet;
 use std::sync::Arc;
 use superblock::Geometry;
 use xattr::{Stored, Value};
@@ -30,6 +31,8 @@ const HUGE_FILE: u32 = 0x4_0000;
 const INLINE_DATA: u32 = 0x1000_0000;
 /// Bytes of a symbolic link's target, as everywhere in Linux.
 const LONGEST_LINK: u64 = 4096;
+/// Bytes of all extended attributes of a file that have inodes of their own.
+const LARGEST_ATTRIBUTES: u32 = 8 << 20;
 
 /// An open filesystem.
 struct Ext {
@@ -186,7 +189,10 @@ impl FileSystem for Ext {
             return Err(Error::new(ErrorKind::Usage, "it is not a directory"));
         }
         if flags & ENCRYPTED != 0 {
-            return Err(Error::new(ErrorKind::Unsupported, "its names are encrypted, and their key is not here"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "its names are encrypted, and their key is not here",
+            ));
         }
         let (block, inodes) = (self.blocks.size, self.geometry.inodes);
         let len = usize::try_from(block.get()).unwrap_or(0);
@@ -204,11 +210,15 @@ impl FileSystem for Ext {
             return Err(Error::new(ErrorKind::Unsupported, "a directory of more than 4 GiB"));
         }
         let (mut at, blocks) = (0, inode.size.div_ceil(block.get()));
+        let mut seen = HashSet::new();
         while at < blocks {
             let run = map::find(&self.blocks, &inode, at)?;
             let count = run.count.min(blocks.saturating_sub(at));
             for n in 0..run.start.map_or(0, |_| count) {
                 let number = run.start.unwrap_or(0).saturating_add(n);
+                if !seen.insert(number) {
+                    return Err(Error::new(ErrorKind::Corrupt, format!("block {number} is in it twice")));
+                }
                 if !dir::names(&self.blocks.block(number)?, len, inodes, filetype, each)? {
                     return Ok(());
                 }
@@ -280,14 +290,19 @@ impl FileSystem for Ext {
         if inode.file_acl != 0 {
             stored.append(&mut xattr::in_block(&self.blocks.block(inode.file_acl)?)?);
         }
-        let mut shown = vec![];
+        let (mut shown, mut left) = (vec![], LARGEST_ATTRIBUTES);
         for mut attribute in stored {
             if attribute.is_inline_data() {
                 continue;
             }
             let value = match std::mem::replace(&mut attribute.value, Value::Here(vec![])) {
                 Value::Here(value) => value,
-                Value::Inode(number, size) => self.value_of(number, size)?,
+                Value::Inode(number, size) => {
+                    left = left
+                        .checked_sub(size)
+                        .ok_or_else(|| superblock::corrupt("the size of its attributes"))?;
+                    self.value_of(number, size)?
+                }
             };
             shown.extend(attribute.shown(value)?);
         }

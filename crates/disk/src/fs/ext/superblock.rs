@@ -169,7 +169,8 @@ pub(super) fn check_features(sb: &SuperBlock) -> Result<Vec<String>> {
     }
     let newer = sb.feature_ro_compat & !RO_COMPAT_KNOWN;
     if newer != 0 {
-        missing.push(format!("it uses features that are not known, which only matter for writing: {newer:#x}"));
+        missing
+            .push(format!("it uses features that are not known, which only matter for writing: {newer:#x}"));
     }
     Ok(missing)
 }

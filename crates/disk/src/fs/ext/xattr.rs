@@ -46,11 +46,14 @@ pub(super) fn in_block(bytes: &[u8]) -> Result<Vec<Stored>> {
 
 /// Entries from byte `at` on; their values count from the first byte.
 fn parse(bytes: &[u8], mut at: usize) -> Result<Vec<Stored>> {
-    let mut all = vec![];
+    let (mut all, mut left) = (vec![], bytes.len());
     // A list ends with four zeroes, or where no other entry has room.
     while let Some(1..) = u32_at(bytes, at) {
         let parsed = entry(bytes, at);
         let (stored, next) = parsed.ok_or_else(corrupt)?;
+        // Values do not share bytes: all together have no more than there are.
+        let taken = if let Value::Here(value) = &stored.value { value.len() } else { 0 };
+        left = left.checked_sub(taken).ok_or_else(corrupt)?;
         all.push(stored);
         at = next;
     }
