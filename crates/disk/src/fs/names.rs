@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes that are kept in all, about. A directory with more is looked through each time.
-const MOST: usize = 16 << 20;
+const MOST: usize = 48 << 20;
 /// What a name takes besides its own bytes.
 const EACH: usize = 64;
 
@@ -19,7 +19,8 @@ struct Directory {
     folded: HashMap<String, NodeId>,
     /// About.
     bytes: usize,
-    large: bool,
+    /// Not all of its names are here: they are too many, or some cannot be read.
+    partly: bool,
 }
 
 /// Directories, the one used last at the end.
@@ -31,11 +32,11 @@ impl Names {
     pub(super) fn lookup(&self, fs: &dyn FileSystem, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
         let case = fs.info().case;
         let known = self.directory(fs, dir, case)?;
-        if known.large {
-            return scan(fs, dir, name);
-        }
         let exact = known.exact.get(name).copied();
-        Ok(exact.or_else(|| known.folded.get(&fold(case, name)?).copied()))
+        match exact.or_else(|| known.folded.get(&fold(case, name)?).copied()) {
+            None if known.partly => scan(fs, dir, name),
+            found => Ok(found),
+        }
     }
 
     fn directory(&self, fs: &dyn FileSystem, dir: NodeId, case: Case) -> Result<Arc<Directory>> {
@@ -46,19 +47,22 @@ impl Names {
             return Ok(kept.last().map(|(_, known)| Arc::clone(known)).unwrap_or_default());
         }
         drop(kept); // others may look meanwhile
-        let mut new = Directory::default();
-        fs.read_dir(dir, &mut |entry| {
-            new.bytes = new.bytes.saturating_add(entry.name.len().saturating_add(EACH).saturating_mul(2));
-            new.large = new.bytes > MOST;
+        let (mut new, mut large) = (Directory::default(), false);
+        let listed = fs.read_dir(dir, &mut |entry| {
+            let bytes = entry.name.len().saturating_add(EACH);
+            new.bytes = new.bytes.saturating_add(bytes);
+            large = new.bytes > MOST;
             if let Some(folded) = fold(case, &entry.name) {
+                new.bytes = new.bytes.saturating_add(bytes);
                 new.folded.entry(folded).or_insert(entry.node);
             }
             new.exact.entry(entry.name).or_insert(entry.node);
-            Ok(!new.large)
-        })?;
-        if new.large {
-            new = Directory { large: true, ..Directory::default() };
+            Ok(!large)
+        });
+        if large {
+            new = Directory::default();
         }
+        new.partly = large || listed.is_err();
         let new = Arc::new(new);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push((dir, Arc::clone(&new)));

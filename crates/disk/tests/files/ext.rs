@@ -335,3 +335,39 @@ fn unknown_features_are_refused() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("dirdata, 0x80000000"), "{error}");
 }
+
+/// What was changed behind the filesystem's back is an error of that file, and of none beside it; a block of
+/// descriptors that nobody has is there a second time.
+#[test]
+fn damage_is_noticed_where_it_is() {
+    if !has("damage_is_noticed_where_it_is", &["mke2fs", "debugfs"]) {
+        return;
+    }
+    let (_dir, image, truth) = made(300, "200M", "-t ext4 -b 1024");
+    let mut bytes = fs::read(&image).unwrap();
+    // A name, which is then another one.
+    let name = b"file 00123.txt";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[at + 8] = b'x';
+    // The size of a file, in its inode.
+    let imap = run("debugfs -R 'imap /sizes/4097' \"$F\" 2> /dev/null", &image);
+    let (block, offset) = imap.split_once("located at block ").unwrap().1.split_once(", offset 0x").unwrap();
+    let at = block.parse::<usize>().unwrap() * 1024 + usize::from_str_radix(offset.trim(), 16).unwrap();
+    bytes[at + 4] ^= 1;
+    let disk = testkit::Memory::new(bytes).with(|disk| disk.bad = vec![ByteRange::span(2048, 4096)]);
+    let fs = disk::fs::open(&(std::sync::Arc::new(disk) as block::Source)).unwrap();
+    let many = find(&*fs, "large.bin");
+    assert_eq!(fs.metadata(many).unwrap().size, 3 << 20);
+    let mut names = vec![];
+    let listed = fs.read_dir(find(&*fs, "many"), &mut |entry| {
+        names.push(entry.name);
+        Ok(true)
+    });
+    assert_eq!((listed.unwrap_err().kind(), names.len()), (ErrorKind::Corrupt, 300));
+    assert!(names.contains(&b"file 001x3.txt".to_vec()));
+    let sizes = find(&*fs, "sizes");
+    let damaged = fs.lookup(sizes, b"4097").unwrap().unwrap();
+    assert_eq!(fs.metadata(damaged).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert!(fs.open(fs.lookup(sizes, b"4096").unwrap().unwrap(), None).is_ok());
+    assert!(truth.len() > 300);
+}

@@ -1,40 +1,40 @@
 //! The content of a file as a source.
 
 use super::blocks::Blocks;
-use super::map::{self, MOST_BLOCKS};
+use super::map::{self, MOST_BLOCKS, Node};
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result};
-use ferrosys::ext::ondisk::Inode;
 use std::sync::Arc;
 
 /// A file whose bytes are in blocks.
 pub(super) struct File {
     blocks: Arc<Blocks>,
-    inode: Inode,
+    node: Node,
     concurrency: usize,
 }
 
 impl File {
     /// Fails for a size that no file of this filesystem can have.
-    pub(super) fn new(blocks: &Arc<Blocks>, inode: Inode, concurrency: usize) -> Result<Self> {
-        if inode.size > MOST_BLOCKS.saturating_mul(blocks.size.get()) {
-            return Err(Error::new(ErrorKind::Corrupt, format!("its size of {} makes no sense", inode.size)));
+    pub(super) fn new(blocks: &Arc<Blocks>, node: Node, concurrency: usize) -> Result<Self> {
+        let size = node.inode.size;
+        if size > MOST_BLOCKS.saturating_mul(blocks.size.get()) {
+            return Err(Error::new(ErrorKind::Corrupt, format!("its size of {size} makes no sense")));
         }
-        Ok(Self { blocks: Arc::clone(blocks), inode, concurrency })
+        Ok(Self { blocks: Arc::clone(blocks), node, concurrency })
     }
 
     /// From `offset` on: the block of the disk and the byte in it, or none, and how many bytes, not 0.
     fn run(&self, offset: u64) -> Result<(Option<(u64, u64)>, u64)> {
         let (at, within) = (offset / self.blocks.size, offset % self.blocks.size);
-        let run = map::find(&self.blocks, &self.inode, at)?;
+        let run = map::find(&self.blocks, &self.node, at)?;
         let bytes = run.count.saturating_mul(self.blocks.size.get()).saturating_sub(within);
-        let left = self.inode.size.saturating_sub(offset);
+        let left = self.node.inode.size.saturating_sub(offset);
         Ok((run.start.map(|start| (start, within)), bytes.min(left)))
     }
 }
 
 impl ReadAt for File {
     fn size(&self) -> u64 {
-        self.inode.size
+        self.node.inode.size
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {

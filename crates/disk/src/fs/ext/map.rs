@@ -2,6 +2,7 @@
 //! down from the inode, as the kernel does, so that no file is too fragmented to be held.
 
 use super::blocks::Blocks;
+use super::sums::Sums;
 use block::field::u32_at;
 use block::{Error, ErrorKind, Result};
 use ferrosys::ext::ondisk::{ExtentHeader, ExtentIdx, ExtentLeaf, Inode, InodeFlags};
@@ -15,6 +16,13 @@ const ENTRY: usize = 12;
 /// Blocks that an inode of ext2 names itself; then come one, two and three levels of blocks of numbers.
 const DIRECT: u64 = 12;
 
+/// A file, and how the checksums of its blocks begin.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) inode: Inode,
+    pub(super) sums: Sums,
+}
+
 /// Blocks of a file that lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
@@ -25,14 +33,14 @@ pub(super) struct Run {
 }
 
 /// The blocks of a file from block `at` of it on.
-pub(super) fn find(blocks: &Blocks, inode: &Inode, at: u64) -> Result<Run> {
+pub(super) fn find(blocks: &Blocks, node: &Node, at: u64) -> Result<Run> {
     if at >= MOST_BLOCKS {
         return Err(corrupt("a file beyond what can be mapped"));
     }
-    let run = if inode.flags.contains(InodeFlags::EXTENTS) {
-        in_extents(blocks, inode, at)
+    let run = if node.inode.flags.contains(InodeFlags::EXTENTS) {
+        in_extents(blocks, node, at)
     } else {
-        in_numbers(blocks, inode, at)
+        in_numbers(blocks, &node.inode, at)
     }?;
     if run.count == 0 {
         return Err(corrupt("an empty extent"));
@@ -40,8 +48,8 @@ pub(super) fn find(blocks: &Blocks, inode: &Inode, at: u64) -> Result<Run> {
     Ok(run)
 }
 
-fn in_extents(blocks: &Blocks, inode: &Inode, at: u64) -> Result<Run> {
-    let mut node = inode.block.to_vec();
+fn in_extents(blocks: &Blocks, file: &Node, at: u64) -> Result<Run> {
+    let mut node = file.inode.block.to_vec();
     let (mut end, mut level) = (MOST_BLOCKS, None);
     loop {
         let header = node.first_chunk().ok_or_else(|| corrupt("an extent node"))?;
@@ -62,7 +70,9 @@ fn in_extents(blocks: &Blocks, inode: &Inode, at: u64) -> Result<Run> {
         };
         if header.depth > 0 {
             level = Some(header.depth.checked_sub(1));
-            node = blocks.block(ExtentIdx::from_bytes(entry).leaf)?;
+            let child = ExtentIdx::from_bytes(entry).leaf;
+            node = blocks.block(child)?;
+            file.sums.check_extents(child, &node)?;
             continue;
         }
         let leaf = ExtentLeaf::from_bytes(entry);

@@ -5,21 +5,24 @@ mod blocks;
 mod dir;
 mod file;
 mod map;
+mod sums;
 mod superblock;
 mod xattr;
 
 use super::cursor::{Cursor, failed};
 use super::names::Names;
 use super::pool::Pool;
-use super::{Case, Condition, Each, FileKind, FileSystem, Info, Metadata, NodeId, Time, Xattr};
+use super::{Case, Condition, DirEntry, Each, FileKind, FileSystem, Info, Metadata, NodeId, Time, Xattr};
 use crate::probe::Content;
 use block::{Error, ErrorKind, ReadAt, Result, Source};
 use blocks::{Blocks, Replayed};
 use ferrosys::ext::ondisk::{GroupDescriptor, Inode, InodeFlags, SuperBlock};
 use ferrosys::ext::{OpenOptions, ReadPolicy, Reader, Timestamp};
 use file::{File, Inline};
+use map::Node;
 use std::collections::HashSet;
 use std::sync::Arc;
+use sums::Sums;
 use superblock::Geometry;
 use xattr::{Stored, Value};
 
@@ -38,6 +41,7 @@ const LARGEST_ATTRIBUTES: u32 = 8 << 20;
 struct Ext {
     info: Info,
     geometry: Geometry,
+    sums: Sums,
     blocks: Arc<Blocks>,
     names: Names,
     concurrency: usize,
@@ -74,8 +78,9 @@ pub(super) fn open(source: Source, content: &Content) -> Result<Box<dyn FileSyst
     let info =
         Info { type_name: content.type_name, engine: "ferrosys", case: Case::Sensitive, condition, missing };
     let concurrency = source.concurrency();
-    let ext = Ext { info, geometry, blocks, names: Names::default(), concurrency };
-    if FileKind::of_mode(ext.inode(ROOT)?.mode.into(), || (0, 0)) != FileKind::Directory {
+    let sums = Sums::new(&sb);
+    let ext = Ext { info, geometry, sums, blocks, names: Names::default(), concurrency };
+    if FileKind::of_mode(ext.inode(ROOT)?.inode.mode.into(), || (0, 0)) != FileKind::Directory {
         return Err(superblock::corrupt("its topmost directory"));
     }
     Ok(Box::new(ext))
@@ -102,15 +107,12 @@ fn replay(source: &Source) -> Result<(Replayed, SuperBlock, u32)> {
 }
 
 impl Ext {
-    fn inode(&self, number: u32) -> Result<Inode> {
+    fn inode(&self, number: u32) -> Result<Node> {
         let none = || Error::new(ErrorKind::Corrupt, format!("there is no inode {number}"));
         let (group, within) = self.geometry.inode_place(number).ok_or_else(none)?;
-        let (block, at) = self.geometry.descriptor_place(group).ok_or_else(none)?;
-        let mut bytes = vec![0; self.geometry.descriptor];
-        self.blocks.read(block, at, &mut bytes)?;
-        let group = GroupDescriptor::read_from(&bytes, self.geometry.descriptor).map_err(failed)?;
         let mut bytes = vec![0; self.geometry.inode.into()];
-        self.blocks.read(group.inode_table, within, &mut bytes)?;
+        self.blocks.read(self.inode_table(group)?, within, &mut bytes)?;
+        let sums = self.sums.of_file(number, &bytes)?;
         let mut inode = Inode::read_from(&bytes, self.geometry.inode).map_err(failed)?;
         // The upper halves mean something else where the features for them are not there.
         if !self.geometry.huge_file {
@@ -119,17 +121,35 @@ impl Ext {
         if !self.geometry.wide {
             inode.file_acl &= u64::from(u32::MAX);
         }
-        Ok(inode)
+        Ok(Node { inode, sums })
+    }
+
+    /// Where the inodes of a group begin, by its descriptor or, if that cannot be read, a copy of it.
+    fn inode_table(&self, group: u64) -> Result<u64> {
+        let read = |(block, at)| {
+            let mut bytes = vec![0; self.geometry.descriptor];
+            self.blocks.read(block, at, &mut bytes)?;
+            let group = GroupDescriptor::read_from(&bytes, self.geometry.descriptor).map_err(failed)?;
+            match group.inode_table {
+                table if (1..self.geometry.blocks).contains(&table) => Ok(table),
+                _ => Err(superblock::corrupt("the place of its inodes")),
+            }
+        };
+        let place = self.geometry.descriptor_place(group);
+        read(place.ok_or_else(|| superblock::corrupt("its number of groups"))?).or_else(|error| {
+            let copies = self.geometry.descriptor_copies(group);
+            copies.into_iter().find_map(|place| read(place).ok()).ok_or(error)
+        })
     }
 
     /// The inode of a file that is in use.
-    fn node(&self, node: NodeId) -> Result<Inode> {
+    fn node(&self, node: NodeId) -> Result<Node> {
         let number = u32::try_from(node.inode).unwrap_or(0);
-        let inode = self.inode(number)?;
-        if inode.mode == 0 || inode.links_count == 0 {
+        let node = self.inode(number)?;
+        if node.inode.mode == 0 || node.inode.links_count == 0 {
             return Err(Error::new(ErrorKind::Corrupt, format!("inode {number} has no file in it")));
         }
-        Ok(inode)
+        Ok(node)
     }
 
     fn kind(inode: &Inode) -> FileKind {
@@ -137,15 +157,16 @@ impl Ext {
     }
 
     /// Content for those that may not be read without a key is an error.
-    fn content(&self, inode: Inode) -> Result<Source> {
+    fn content(&self, node: Node) -> Result<Source> {
+        let inode = &node.inode;
         let flags = inode.flags.bits();
         if flags & ENCRYPTED != 0 {
             return Err(Error::new(ErrorKind::Unsupported, "it is encrypted, and its key is not here"));
         }
         if flags & INLINE_DATA == 0 {
-            return Ok(Arc::new(File::new(&self.blocks, inode, self.concurrency)?));
+            return Ok(Arc::new(File::new(&self.blocks, node, self.concurrency)?));
         }
-        let mut bytes = [&inode.block[..], &self.inline_rest(&inode)?].concat();
+        let mut bytes = [&inode.block[..], &self.inline_rest(inode)?].concat();
         let size = usize::try_from(inode.size).unwrap_or(usize::MAX);
         if size > bytes.len() {
             return Err(superblock::corrupt("the size of a file inside its inode"));
@@ -183,9 +204,10 @@ impl FileSystem for Ext {
     }
 
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()> {
-        let inode = self.node(dir)?;
+        let node = self.node(dir)?;
+        let inode = &node.inode;
         let flags = inode.flags.bits();
-        if Self::kind(&inode) != FileKind::Directory {
+        if Self::kind(inode) != FileKind::Directory {
             return Err(Error::new(ErrorKind::Usage, "it is not a directory"));
         }
         if flags & ENCRYPTED != 0 {
@@ -194,38 +216,55 @@ impl FileSystem for Ext {
                 "its names are encrypted, and their key is not here",
             ));
         }
-        let (block, inodes) = (self.blocks.size, self.geometry.inodes);
-        let len = usize::try_from(block.get()).unwrap_or(0);
-        let filetype = self.geometry.filetype;
+        let mut give = |(entries, damage): (Vec<DirEntry>, Result<()>)| {
+            for entry in entries {
+                if !each(entry)? {
+                    return Ok((false, Ok(())));
+                }
+            }
+            Ok((true, damage))
+        };
         if flags & INLINE_DATA != 0 {
             // In front of the names is the number of the directory that it is in.
-            let first = inode.block.get(4..).unwrap_or(&[]);
-            if dir::names(first, len, inodes, filetype, each)? {
-                dir::names(&self.inline_rest(&inode)?, len, inodes, filetype, each)?;
+            let (more, damage) = give(dir::names(inode.block.get(4..).unwrap_or(&[]), &self.geometry))?;
+            if !more {
+                return Ok(());
             }
-            return Ok(());
+            damage?;
+            return give(dir::names(&self.inline_rest(inode)?, &self.geometry))?.1;
         }
         // The 512-byte sectors tell what the 32 bits of its size cannot.
         if inode.blocks > u64::from(u32::MAX) / 512 {
             return Err(Error::new(ErrorKind::Unsupported, "a directory of more than 4 GiB"));
         }
-        let (mut at, blocks) = (0, inode.size.div_ceil(block.get()));
-        let mut seen = HashSet::new();
+        let (mut at, blocks) = (0, inode.size.div_ceil(self.blocks.size.get()));
+        let (mut seen, mut failure) = (HashSet::new(), Ok(()));
         while at < blocks {
-            let run = map::find(&self.blocks, &inode, at)?;
+            let run = map::find(&self.blocks, &node, at)?;
             let count = run.count.min(blocks.saturating_sub(at));
             for n in 0..run.start.map_or(0, |_| count) {
                 let number = run.start.unwrap_or(0).saturating_add(n);
                 if !seen.insert(number) {
                     return Err(Error::new(ErrorKind::Corrupt, format!("block {number} is in it twice")));
                 }
-                if !dir::names(&self.blocks.block(number)?, len, inodes, filetype, each)? {
+                // A block that is damaged or that nobody has hides its own names alone.
+                let block = match self.blocks.block(number) {
+                    Ok(block) => block,
+                    Err(error) => {
+                        failure = failure.and(Err(error));
+                        continue;
+                    }
+                };
+                failure = failure.and(node.sums.check_directory(number, &block));
+                let (more, damage) = give(dir::names(&block, &self.geometry))?;
+                if !more {
                     return Ok(());
                 }
+                failure = failure.and(damage);
             }
             at = at.saturating_add(count);
         }
-        Ok(())
+        failure
     }
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
@@ -233,7 +272,7 @@ impl FileSystem for Ext {
     }
 
     fn metadata(&self, node: NodeId) -> Result<Metadata> {
-        let inode = self.node(node)?;
+        let inode = self.node(node)?.inode;
         let unit = if inode.flags.bits() & HUGE_FILE != 0 && self.geometry.huge_file {
             self.blocks.size.get()
         } else {
@@ -255,19 +294,20 @@ impl FileSystem for Ext {
     }
 
     fn open(&self, node: NodeId, stream: Option<&[u8]>) -> Result<Source> {
-        let inode = self.node(node)?;
+        let node = self.node(node)?;
         if stream.is_some() {
             return Err(Error::new(ErrorKind::NotFound, "there are no streams besides the content"));
         }
-        if Self::kind(&inode) != FileKind::File {
+        if Self::kind(&node.inode) != FileKind::File {
             return Err(Error::new(ErrorKind::Usage, "it is not a file with content"));
         }
-        self.content(inode)
+        self.content(node)
     }
 
     fn read_link(&self, node: NodeId) -> Result<Vec<u8>> {
-        let inode = self.node(node)?;
-        if Self::kind(&inode) != FileKind::Symlink {
+        let node = self.node(node)?;
+        let inode = &node.inode;
+        if Self::kind(inode) != FileKind::Symlink {
             return Err(Error::new(ErrorKind::Usage, "it is not a symbolic link"));
         }
         let len = Some(inode.size).filter(|size| *size <= LONGEST_LINK);
@@ -279,16 +319,18 @@ impl FileSystem for Ext {
         let elsewhere = inode.flags.bits() & (ENCRYPTED | INLINE_DATA | InodeFlags::EXTENTS.bits()) != 0;
         match inode.block.get(..target.len()) {
             Some(short) if !elsewhere && inode.blocks <= attributes => target.copy_from_slice(short),
-            _ => self.content(inode)?.read_at(0, &mut target)?,
+            _ => self.content(node)?.read_at(0, &mut target)?,
         }
         Ok(target)
     }
 
     fn xattrs(&self, node: NodeId) -> Result<Vec<Xattr>> {
-        let inode = self.node(node)?;
+        let inode = self.node(node)?.inode;
         let mut stored = xattr::in_inode(&inode.inline_xattr)?;
         if inode.file_acl != 0 {
-            stored.append(&mut xattr::in_block(&self.blocks.block(inode.file_acl)?)?);
+            let block = self.blocks.block(inode.file_acl)?;
+            self.sums.check_attributes(inode.file_acl, &block)?;
+            stored.append(&mut xattr::in_block(&block)?);
         }
         let (mut shown, mut left) = (vec![], LARGEST_ATTRIBUTES);
         for mut attribute in stored {

@@ -120,12 +120,10 @@ impl Geometry {
 
     /// The block and the byte in it where the descriptor of a group begins.
     pub(super) fn descriptor_place(&self, group: u64) -> Option<(u64, u64)> {
-        let bytes = u64::try_from(self.descriptor).ok()?;
-        let in_block = NonZeroU64::new(self.block.get().checked_div(bytes)?)?;
-        let (meta, within) = (group / in_block, (group % in_block).checked_mul(bytes)?);
+        let (meta, in_block, within) = self.descriptor_index(group)?;
         // The superblock is in the first block, or in the second one of 1 KiB.
         let superblock = SUPERBLOCK_AT / self.block;
-        if !self.meta_bg || meta < self.first_meta_group {
+        if !self.is_meta(meta) {
             return Some((superblock.checked_add(1)?.checked_add(meta)?, within));
         }
         let first = meta.checked_mul(in_block.get())?;
@@ -134,6 +132,37 @@ impl Geometry {
         // Group 0 of 1 KiB blocks may be counted from the boot block.
         let start = if first == 0 { superblock } else { start };
         Some((start.checked_add(behind)?, within))
+    }
+
+    /// Where copies of that are, for when it cannot be read: inode tables do not move.
+    pub(super) fn descriptor_copies(&self, group: u64) -> Vec<(u64, u64)> {
+        let copy = |group: u64, behind: u64| {
+            let start = group.checked_mul(self.blocks_per_group)?.checked_add(self.first_data_block)?;
+            start.checked_add(u64::from(self.has_superblock(group)))?.checked_add(behind)
+        };
+        let Some((meta, in_block, within)) = self.descriptor_index(group) else { return vec![] };
+        let blocks: Vec<_> = if self.is_meta(meta) {
+            // The second and the last group of those that its block describes.
+            let first = meta.saturating_mul(in_block.get());
+            let last = first.saturating_add(in_block.get()).saturating_sub(1);
+            [first.saturating_add(1), last].map(|group| copy(group, 0)).to_vec()
+        } else {
+            let groups = [1, 3, 5, 7, 9].into_iter().filter(|group| self.has_superblock(*group));
+            groups.map(|group| copy(group, meta)).collect()
+        };
+        blocks.into_iter().flatten().map(|block| (block, within)).collect()
+    }
+
+    /// The block among those of descriptors, how many it has, and the byte in it.
+    fn descriptor_index(&self, group: u64) -> Option<(u64, NonZeroU64, u64)> {
+        let bytes = u64::try_from(self.descriptor).ok()?;
+        let in_block = NonZeroU64::new(self.block.get().checked_div(bytes)?)?;
+        Some((group / in_block, in_block, (group % in_block).checked_mul(bytes)?))
+    }
+
+    /// Is this block of descriptors not with the others, but with the groups that it describes?
+    fn is_meta(&self, meta: u64) -> bool {
+        self.meta_bg && meta >= self.first_meta_group
     }
 
     /// Does a group begin with a copy of the superblock?
