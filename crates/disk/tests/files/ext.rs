@@ -79,6 +79,7 @@ fn every_variant_that_mke2fs_makes() {
         ("ext3", "-t ext3 -b 4096"),
         ("ext4", "-t ext4 -b 1024"),
         ("ext4", "-t ext4 -b 2048 -O ^64bit"),
+        ("ext4", "-t ext4 -b 65536"),
         ("ext4", "-t ext4 -O ^metadata_csum"),
         ("ext4", "-t ext4 -O ^metadata_csum,uninit_bg"),
         ("ext4", "-t ext4 -I 128 -O ^extra_isize"),
