@@ -24,6 +24,16 @@ pub(crate) struct Outcome {
 /// `cases` times some bytes of `places` are changed, by the same numbers each time this runs, and the image is
 /// walked. Fails if one of them hangs.
 pub(crate) fn walk_damaged(image: &[u8], places: &[Range<usize>], cases: u64) -> Outcome {
+    walk_summed(image, places, cases, &|_, _| ())
+}
+
+/// The same where checksums would find most of it: `sum` makes them right again around each changed byte.
+pub(crate) fn walk_summed(
+    image: &[u8],
+    places: &[Range<usize>],
+    cases: u64,
+    sum: &dyn Fn(&mut [u8], usize),
+) -> Outcome {
     let total: usize = places.iter().map(Range::len).sum();
     assert!(total > 0, "no place to damage");
     let mut outcome = Outcome::default();
@@ -54,6 +64,7 @@ pub(crate) fn walk_damaged(image: &[u8], places: &[Range<usize>], cases: u64) ->
                 2 => bytes[at] = if value % 2 == 0 { 0 } else { 0xFF },
                 _ => bytes[at..at + len].fill([0, 0xFF, 0x7F, 1][usize::from(value % 4)]),
             }
+            sum(&mut bytes, at);
         }
         let began = Instant::now();
         let source: Source = Arc::new(Memory::new(bytes));
