@@ -15,6 +15,7 @@ mod fat;
 mod guard;
 mod names;
 mod node;
+mod ntfs;
 mod pool;
 
 pub use guard::in_reader;
@@ -86,6 +87,7 @@ const READERS: &[Reader] = &[
     Reader { types: &["vfat"], open: fat::open },
     Reader { types: &["exfat"], open: exfat::open },
     Reader { types: &["apfs"], open: apfs::open },
+    Reader { types: &["ntfs"], open: ntfs::open },
 ];
 
 /// Can files of this kind of content be listed?

@@ -10,6 +10,7 @@ mod exfat;
 mod ext;
 mod fat;
 mod hostile;
+mod ntfs;
 mod tree;
 
 use block::Source;

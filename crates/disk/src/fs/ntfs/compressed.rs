@@ -1,0 +1,157 @@
+//! Values that NTFS compresses: in units of mostly 64 KiB, each of which is packed, plain or a hole, as the
+//! number of its clusters tells.
+
+use super::content::Plain;
+use super::{corrupt, lznt1};
+use block::{ByteRange, Extent, ExtentKind, ReadAt, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of a unit that are unpacked at once; real ones have 64 KiB.
+pub(super) const UNIT_MAX: u64 = 1 << 20;
+/// An extent of data is not looked for longer than so many units.
+const UNITS: u64 = 256;
+
+/// The bytes of such a value.
+pub(super) struct Compressed {
+    /// All its clusters as they are, to the last byte of the last.
+    stored: Plain,
+    /// Bytes of a unit.
+    unit: u64,
+    size: u64,
+    initialized: u64,
+    /// The unit that was unpacked last.
+    last: Mutex<Option<(u64, Arc<[u8]>)>>,
+}
+
+impl Compressed {
+    /// `unit`: bytes, a multiple of the cluster.
+    pub(super) fn new(plain: Plain, unit: u64) -> Self {
+        let (size, initialized) = (plain.size, plain.initialized);
+        let all = plain.runs.end().saturating_mul(plain.cluster);
+        let stored = Plain { size: all, initialized: all, ..plain };
+        Self { stored, unit, size, initialized, last: Mutex::default() }
+    }
+
+    /// The unit that a byte is in: its number and what it is of the value.
+    fn unit_of(&self, offset: u64) -> (u64, ByteRange) {
+        let number = offset.checked_div(self.unit).unwrap_or(0);
+        let start = number.saturating_mul(self.unit);
+        (number, ByteRange::span(start, start.saturating_add(self.unit)))
+    }
+
+    /// Clusters from `start` on that are on the disk, in bytes, and where the hole behind them ends.
+    fn stored_of(&self, unit: ByteRange) -> Result<(u64, u64)> {
+        let cluster = self.stored.cluster;
+        let bytes = |clusters: u64| clusters.saturating_mul(cluster);
+        let mut at = unit.start();
+        while at < unit.end() {
+            let run = at.checked_div(cluster).and_then(|vcn| self.stored.runs.at(vcn));
+            match run {
+                Some(run) if run.lcn.is_some() => at = bytes(run.first.saturating_add(run.count)),
+                Some(hole) => {
+                    let end = bytes(hole.first.saturating_add(hole.count));
+                    if end < unit.end() && end < self.stored.size {
+                        return Err(
+                            corrupt("a compressed file has a hole where none can be").with_range(unit)
+                        );
+                    }
+                    return Ok((at.saturating_sub(unit.start()), end));
+                }
+                None if at == unit.start() => {
+                    return Err(corrupt("the pieces of a file end before it does").with_range(unit));
+                }
+                None => return Ok((at.saturating_sub(unit.start()), at)),
+            }
+        }
+        Ok((unit.len(), at))
+    }
+
+    /// Where the hole that a byte is in ends, if it is in one.
+    fn hole_end(&self, offset: u64) -> Result<Option<u64>> {
+        if offset >= self.initialized {
+            return Ok(Some(self.size));
+        }
+        let (_, unit) = self.unit_of(offset);
+        let (stored, end) = self.stored_of(unit)?;
+        // What is left of a unit at the end of a long hole belongs to what follows.
+        let whole = self.unit_of(end).1.start().max(unit.end());
+        Ok((stored == 0).then_some(whole.min(self.size)))
+    }
+
+    fn unpacked(&self, number: u64, unit: ByteRange) -> Result<Arc<[u8]>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = last.as_ref().filter(|(known, _)| *known == number) {
+            return Ok(Arc::clone(bytes));
+        }
+        let (stored, _) = self.stored_of(unit)?;
+        let len = |bytes: u64| usize::try_from(bytes.min(UNIT_MAX)).unwrap_or(0);
+        let mut packed = vec![0; len(stored)];
+        self.stored.read_at(unit.start(), &mut packed)?;
+        if stored < unit.len() {
+            let mut bytes = vec![0; len(unit.len().min(self.size.saturating_sub(unit.start())))];
+            let done = lznt1::unpack(&packed, &mut bytes);
+            done.ok_or_else(|| corrupt("a compressed file is damaged").with_range(unit))?;
+            packed = bytes;
+        }
+        let written = len(self.initialized.saturating_sub(unit.start()));
+        if let Some(never) = packed.get_mut(written..) {
+            never.fill(0);
+        }
+        let bytes: Arc<[u8]> = packed.into();
+        *last = Some((number, Arc::clone(&bytes)));
+        Ok(bytes)
+    }
+}
+
+impl ReadAt for Compressed {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let range = ByteRange::within(self.size, offset, u64::try_from(buf.len()).unwrap_or(u64::MAX))?;
+        let (mut left, mut rest) = (range, buf);
+        while !left.is_empty() {
+            let hole = self.hole_end(left.start())?;
+            let (number, unit) = self.unit_of(left.start());
+            let piece = ByteRange::span(left.start(), hole.unwrap_or(unit.end()).min(left.end()));
+            let Some((now, later)) = rest.split_at_mut_checked(piece.index(piece.start()).len()) else {
+                break;
+            };
+            if hole.is_some() {
+                now.fill(0);
+            } else {
+                // Clusters are no bytes of the value: where one cannot be had the unit cannot.
+                let unpacked =
+                    self.unpacked(number, unit).map_err(|error| error.with_range(unit.intersect(left)))?;
+                let known = unpacked.get(piece.index(unit.start()));
+                let known = known.ok_or_else(|| corrupt("a compressed file is damaged").with_range(piece))?;
+                now.copy_from_slice(known);
+            }
+            rest = later;
+            left = ByteRange::span(piece.end(), left.end());
+        }
+        Ok(())
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        ByteRange::within(self.size, offset, 1)?;
+        if let Some(end) = self.hole_end(offset)? {
+            return Ok(Extent { range: ByteRange::span(offset, end), kind: ExtentKind::Zero });
+        }
+        let most = offset.saturating_add(self.unit.saturating_mul(UNITS));
+        let mut end = offset;
+        while end < self.size.min(most) && self.hole_end(end)?.is_none() {
+            end = self.unit_of(end).1.end().min(self.size);
+        }
+        Ok(Extent { range: ByteRange::span(offset, end), kind: ExtentKind::Data })
+    }
+
+    fn concurrency(&self) -> usize {
+        self.stored.concurrency()
+    }
+
+    fn granule(&self) -> u64 {
+        self.unit
+    }
+}
