@@ -17,6 +17,8 @@ mod names;
 mod node;
 mod ntfs;
 mod pool;
+mod sums;
+mod xfs;
 
 pub use guard::in_reader;
 pub use node::{Case, Condition, DirEntry, Each, FileKind, Info, Metadata, NodeId, Stream, Time, Xattr};
@@ -88,6 +90,7 @@ const READERS: &[Reader] = &[
     Reader { types: &["exfat"], open: exfat::open },
     Reader { types: &["apfs"], open: apfs::open },
     Reader { types: &["ntfs"], open: ntfs::open },
+    Reader { types: &["xfs"], open: xfs::open },
 ];
 
 /// Can files of this kind of content be listed?

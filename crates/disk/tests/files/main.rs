@@ -10,8 +10,10 @@ mod exfat;
 mod ext;
 mod fat;
 mod hostile;
+mod made;
 mod ntfs;
 mod tree;
+mod xfs;
 
 use block::Source;
 use disk::fs::{FileSystem, NodeId};
