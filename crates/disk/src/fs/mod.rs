@@ -5,6 +5,7 @@
 //! cache below them and a guard around them: a panic is an error, and so is a call that does not end.
 
 mod apfs;
+mod btrfs;
 mod cache;
 mod clusters;
 mod cursor;
@@ -91,6 +92,7 @@ const READERS: &[Reader] = &[
     Reader { types: &["apfs"], open: apfs::open },
     Reader { types: &["ntfs"], open: ntfs::open },
     Reader { types: &["xfs"], open: xfs::open },
+    Reader { types: &["btrfs"], open: btrfs::open },
 ];
 
 /// Can files of this kind of content be listed?

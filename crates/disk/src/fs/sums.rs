@@ -1,6 +1,6 @@
 //! The checksum of metadata that XFS and btrfs share: CRC-32C, at the speed that reading needs.
 
-use crc::{CRC_32_ISCSI, Crc, Table};
+use crc::{Algorithm, CRC_32_ISCSI, Crc, Table};
 
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
@@ -8,6 +8,15 @@ static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 pub(super) fn crc32c(pieces: &[&[u8]]) -> u32 {
     let mut digest = CRC32C.digest();
     pieces.iter().for_each(|piece| digest.update(piece));
+    digest.finalize()
+}
+
+/// Neither begun nor ended with its bits inverted, as hashes of names are: begun with `seed`.
+pub(super) fn crc32c_from(seed: u32, bytes: &[u8]) -> u32 {
+    static PLAIN: Crc<u32, Table<1>> =
+        Crc::<u32, Table<1>>::new(&Algorithm { init: 0, xorout: 0, ..CRC_32_ISCSI });
+    let mut digest = PLAIN.digest_with_initial(seed.reverse_bits());
+    digest.update(bytes);
     digest.finalize()
 }
 
@@ -20,6 +29,13 @@ pub(super) fn crc32c_without(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_beginning_without_inversions() {
+        assert_eq!(crc32c_from(!0, b"123456789"), !0xE306_9283);
+        // What Linux stores of "default" in the tree of roots.
+        assert_eq!(crc32c_from(!1, b"default"), 0x8DBF_C2D2);
+    }
 
     #[test]
     fn the_check_value_of_the_catalogue_in_pieces_and_with_a_hole() {

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, dead_code, unreachable_pub)]
 
 mod apfs;
+mod btrfs;
 mod damage;
 mod exfat;
 mod ext;
