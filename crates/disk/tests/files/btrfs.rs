@@ -1,8 +1,9 @@
 //! btrfs, filled and shown by the kernel.
 
 use crate::made::{Made, Mounted, left, made};
+use crate::stress::stress;
 use crate::tree::{assert_same, grow, grow_unix, of_filesystem};
-use crate::xfs::attributes;
+use crate::xfs::{attributes, seeds};
 use crate::{damage, open};
 use block::{ErrorKind, ExtentKind, Source, extents};
 use disk::fs::{Condition, FileSystem, NodeId};
@@ -192,6 +193,25 @@ fn btrfs_with_a_log_to_replay() {
             let xattrs = fs.xattrs(find(&*fs, name)).unwrap();
             assert!(xattrs.iter().any(|xattr| xattr.name == attribute.as_bytes()), "{xattrs:?}");
         }
+    }
+}
+
+#[test]
+fn btrfs_with_a_log_of_random_changes() {
+    let test = ("btrfs_with_a_log_of_random_changes", &["mkfs.btrfs", "setfattr"][..]);
+    for seed in 0..seeds() {
+        let options = [",commit=3000", ",commit=3000,compress=zstd"][seed as usize % 2];
+        let mkfs = format!("{MKFS} \"$F\"");
+        let made = left(test, (256, &mkfs, options, ":"), |dir| {
+            stress(dir, seed, 500);
+            run("sync -f \"$F\"", dir);
+            stress(dir, seed + 1000, 300);
+        });
+        let Some(made) = made else { return };
+        let fs = open(&made.image());
+        assert_ne!(fs.info().condition, Condition::Stale, "{:?}", fs.info().missing);
+        println!("seed {seed}: {} entries, {}", made.truth.len(), fs.info().condition);
+        assert_same(&made.truth, &of_filesystem(&*fs, &[]));
     }
 }
 

@@ -13,6 +13,7 @@ mod fat;
 mod hostile;
 mod made;
 mod ntfs;
+mod stress;
 mod tree;
 mod xfs;
 

@@ -1,6 +1,7 @@
 //! XFS, filled and shown by the kernel.
 
 use crate::made::{Made, left, made};
+use crate::stress::stress;
 use crate::tree::{assert_same, grow, grow_unix, of_filesystem, of_folder, without};
 use crate::{damage, open};
 use block::{ExtentKind, extents};
@@ -259,6 +260,36 @@ fn xfs_with_a_log_to_replay() {
         assert!(made.truth.contains_key(&b"sub/new 99"[..]));
         assert_same(&made.truth, &of_filesystem(&*fs, &[]));
     }
+}
+
+#[test]
+fn xfs_with_a_log_of_random_changes() {
+    let test = ("xfs_with_a_log_of_random_changes", &["mkfs.xfs", "xfs_io", "setfattr"][..]);
+    for seed in 0..seeds() {
+        let options = ["", "-b size=1k -n size=4k", "-m rmapbt=1 -i size=1024"][seed as usize % 3];
+        let stop =
+            ["xfs_io -x -c shutdown \"$F\"", "xfs_io -x -c 'shutdown -f' \"$F\""][seed as usize / 3 % 2];
+        let mkfs = format!("{MKFS} {options} \"$F\"");
+        let made = left(test, (320, &mkfs, "", stop), |dir| {
+            stress(dir, seed, 500);
+            run("sync -f \"$F\"", dir);
+            stress(dir, seed + 1000, 1500);
+        });
+        let Some(made) = made else { return };
+        let fs = open(&made.image());
+        assert_eq!(
+            (fs.info().condition, &fs.info().missing[..]),
+            (Condition::Replayed, &[][..]),
+            "seed {seed}"
+        );
+        println!("seed {seed}: {} entries", made.truth.len());
+        assert_same(&made.truth, &of_filesystem(&*fs, &[]));
+    }
+}
+
+/// Seeds of random changes that are tried; more by hand.
+pub(crate) fn seeds() -> u64 {
+    std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(3)
 }
 
 /// What is wrong comes as far as it can: the checksums are made right again. Also of the log.

@@ -26,6 +26,8 @@ const SUMMED: [usize; 2] = [328, 324];
 const SUMMED_MORE: usize = 260;
 /// Written on a little-endian machine: what we read. All others are of 20 years ago.
 const LITTLE_ENDIAN: u32 = 1;
+/// Bytes that are replayed: they are read three times, and that takes its time.
+const MOST_LIVE: u64 = 256 << 20;
 /// Flag of the only operation in the record that an unmount writes.
 const UNMOUNT: u8 = 0x20;
 
@@ -78,6 +80,9 @@ pub(super) fn live(volume: &Volume) -> Result<Option<Live>> {
         let last = log.last_before(head)?;
         if last.next == head && last.whole && last.is_unmount() {
             return Ok(None);
+        }
+        if log.distance(last.tail, head) > MOST_LIVE / BLOCK {
+            return Err(Error::new(ErrorKind::Unsupported, "more of its log is to be replayed than 256 MiB"));
         }
         match log.checked(last.tail, head)? {
             None => return Ok(Some(Live { tail: last.tail, log, head })),
