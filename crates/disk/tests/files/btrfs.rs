@@ -215,6 +215,33 @@ fn btrfs_with_a_log_of_random_changes() {
     }
 }
 
+/// A feature is switched on in the superblock, which is then right in itself.
+#[test]
+fn btrfs_features_that_are_not_read_are_named() {
+    let test = ("btrfs_features_that_are_not_read_are_named", &["mkfs.btrfs"][..]);
+    let mkfs = format!("{MKFS} \"$F\"");
+    let Some(made) = made(test, (128, &mkfs, "", ""), |_| ()) else { return };
+    let bytes = made.bytes();
+    for (bit, words) in [(12, "zones"), (14, "stripes"), (40, "0x10000000000")] {
+        let mut bytes = bytes.clone();
+        for place in [64 << 10, 64 << 20] {
+            let sb = &mut bytes[place..place + 4096];
+            sb[0xBC + bit / 8] |= 1 << (bit % 8);
+            let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&sb[32..]);
+            sb[..4].copy_from_slice(&sum.to_le_bytes());
+        }
+        let source: Source = Arc::new(Memory::new(bytes));
+        let Err(error) = disk::fs::open(&source) else { panic!("{words}: it was opened") };
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    // The first copy of the superblock is gone: the second one is as good.
+    let mut bytes = bytes;
+    bytes[0x1_0000 + 200] ^= 1;
+    let source: Source = Arc::new(Memory::new(bytes));
+    assert!(disk::fs::open(&source).is_ok());
+}
+
 #[test]
 fn btrfs_of_several_devices_is_named() {
     let test = "btrfs_of_several_devices_is_named";

@@ -4,11 +4,13 @@ use crate::made::{Made, left, made};
 use crate::stress::stress;
 use crate::tree::{assert_same, grow, grow_unix, of_filesystem, of_folder, without};
 use crate::{damage, open};
-use block::{ExtentKind, extents};
+use block::{ExtentKind, Source, extents};
 use disk::fs::{Condition, FileKind, FileSystem, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
+use testkit::Memory;
 use testkit::tools::{has, run, shell};
 
 /// All variants are the same tree in less than 64 MiB; `--unsupported` allows such small ones.
@@ -260,6 +262,29 @@ fn xfs_with_a_log_to_replay() {
         assert!(made.truth.contains_key(&b"sub/new 99"[..]));
         assert_same(&made.truth, &of_filesystem(&*fs, &[]));
     }
+}
+
+#[test]
+fn xfs_whose_log_cannot_be_replayed() {
+    let test = ("xfs_whose_log_cannot_be_replayed", &["mkfs.xfs", "xfs_io"][..]);
+    let mkfs = format!("{MKFS} \"$F\"");
+    let made = left(test, (320, &mkfs, "", "xfs_io -x -c 'shutdown -f' \"$F\""), |dir| {
+        std::fs::write(dir.join("old"), b"old").unwrap();
+        run("sync -f \"$F\"; xfs_freeze -f \"$F\"; xfs_freeze -u \"$F\"", dir);
+        (0..500).for_each(|n| std::fs::write(dir.join(format!("new {n}")), b"new").unwrap());
+    });
+    let Some(made) = made else { return };
+    // A record in the middle has another ID.
+    let mut bytes = made.bytes();
+    let records: Vec<_> =
+        (0..bytes.len()).step_by(512).filter(|at| bytes[*at..].starts_with(b"\xFE\xED\xBA\xBE")).collect();
+    let last = records.iter().copied().max_by_key(|at| bytes[at + 16..at + 24].to_vec()).unwrap();
+    bytes[last + 304] ^= 1;
+    let source: Source = Arc::new(Memory::new(bytes));
+    let fs = disk::fs::open(&source).unwrap();
+    assert_eq!(fs.info().condition, Condition::Stale);
+    assert!(fs.info().missing.iter().any(|words| words.contains("log")), "{:?}", fs.info().missing);
+    assert!(fs.lookup(fs.root(), b"old").unwrap().is_some());
 }
 
 #[test]

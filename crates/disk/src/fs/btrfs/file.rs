@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Extents of a file that are kept in memory, 56 bytes each. A file of more is not read.
 const MOST_EXTENTS: usize = 3 << 20;
 
+/// Bytes of content that lie in the tree: a sector at most.
+const MOST_INLINE: usize = 64 << 10;
+
 /// A run of bytes of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
@@ -41,7 +44,9 @@ impl Piece {
             return Err(Error::new(ErrorKind::Unsupported, "encrypted content"));
         }
         if sort == 0 {
-            let size = usize::try_from(size.min(pack::MOST)).map_err(|_| wrong())?;
+            // The whole content of a small file.
+            let size = usize::try_from(size).ok().filter(|size| start == 0 && *size <= MOST_INLINE);
+            let size = size.ok_or_else(wrong)?;
             let sector = usize::try_from(sector).map_err(|_| wrong())?;
             let plain = expand(kind, item.get(21..).unwrap_or(&[]), size, sector)?;
             let len = u64::try_from(plain.len()).unwrap_or(0);

@@ -18,6 +18,8 @@ const PARENT: u8 = 0x08;
 const INCOMPLETE: u8 = 0x80;
 /// Bytes of a value.
 const MOST_VALUE: u32 = 64 << 10;
+/// Bytes of all values of a file together.
+const MOST_VALUES: usize = 64 << 20;
 /// Leaves that are followed, far more than Linux lets a file have.
 const MOST_LEAVES: usize = 4096;
 
@@ -139,6 +141,10 @@ fn leaf(volume: &Volume, map: &Map, block: &Block, found: &mut Vec<Xattr>) -> Re
             let first = be32_at(bytes, at).ok_or_else(wrong)?;
             let len = be32_at(bytes, at.saturating_add(4)).ok_or_else(wrong)?;
             let value = remote(volume, map, first, len)?;
+            let all: usize = found.iter().map(|xattr| xattr.value.len()).sum();
+            if all.saturating_add(value.len()) > MOST_VALUES {
+                return Err(corrupt("number of large attributes"));
+            }
             push(found, flags, piece(9, byte(8)?)?, &value);
         }
     }
