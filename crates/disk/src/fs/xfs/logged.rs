@@ -5,6 +5,8 @@ use super::items::Item;
 use crate::fs::sums::crc32c_without;
 use block::field::{be16_at, be64_at, bytes_at, u16_at, u32_at, u64_at};
 
+/// Bytes that are logged of an inode before version 3: up to the list of unlinked ones.
+const LOGGED_V2: usize = 96;
 /// Bytes for which a bit of a buffer's map stands.
 const CHUNK: usize = 128;
 
@@ -73,7 +75,7 @@ pub(super) fn overlay_inode(item: &Item<'_>, inode: &mut [u8], lsn: u64, v5: boo
         }
     }
     let next_unlinked: [u8; 4] = bytes_at(inode, 96)?;
-    put(inode, 0, &turned(core.get(..start)?)?)?;
+    put(inode, 0, &turned(core.get(..if v5 { CORE_V3 } else { LOGGED_V2 })?)?)?;
     put(inode, 96, &next_unlinked)?;
     let offset = usize::from(*inode.get(82)?).checked_mul(8)?;
     let area = inode.get_mut(start..)?;
@@ -120,9 +122,9 @@ fn turned(core: &[u8]) -> Option<Vec<u8>> {
     let mut widths = vec![2, 2, 1, 1, 2, 4, 4, 4, 2, 2];
     widths.extend_from_slice(if wide { &[8] } else { &[1, 1, 1, 1, 1, 1, 2] });
     (0..3).for_each(|_| widths.extend_from_slice(times));
-    widths.extend_from_slice(&[8, 8, 4, 4, 2, 1, 1, 4, 2, 2, 4, 4]);
+    widths.extend_from_slice(&[8, 8, 4, 4, 2, 1, 1, 4, 2, 2, 4]);
     if core.len() == CORE_V3 {
-        widths.extend_from_slice(&[4, 8, 8, 8, 4]);
+        widths.extend_from_slice(&[4, 4, 8, 8, 8, 4]);
         widths.extend_from_slice(&[1; 12]);
         widths.extend_from_slice(times);
         widths.push(8);
@@ -193,7 +195,7 @@ mod tests {
         core[24..32].copy_from_slice(&6u64.to_le_bytes());
         let disk = turned(&core).unwrap();
         assert_eq!((be64_at(&disk, 32), be64_at(&disk, 24)), (Some(5), Some(6)));
-        assert!(turned(&core[..99]).is_none() && turned(&core[..CORE_V2]).is_some());
+        assert!(turned(&core[..95]).is_none() && turned(&core[..LOGGED_V2]).is_some());
     }
 
     #[test]

@@ -39,10 +39,6 @@ pub(super) fn replayed(volume: &Volume) -> Result<Outcome> {
                 let words = "changes of its log are not finished: a file may show an older part";
                 missing.push(format!("{unfinished} {words}"));
             }
-            if !volume.geometry.v5 {
-                missing
-                    .push("the log of version 4 was replayed by rules tested on version 5 only".to_owned());
-            }
             let source = Arc::new(Overlay { source, sectors });
             Ok(Outcome { source, condition: Condition::Replayed, missing })
         }
