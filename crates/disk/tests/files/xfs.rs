@@ -306,6 +306,34 @@ fn xfs_of_version_4_with_a_log_to_replay() {
     assert!(differ.is_empty() && truth.len() == 408, "{differ:#?}");
 }
 
+#[test]
+fn xfs_whose_log_is_on_another_device_or_whose_names_have_no_case() {
+    let test = "xfs_whose_log_is_on_another_device_or_whose_names_have_no_case";
+    if !has(test, &["mkfs.xfs"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    let list = "x\n1 1\nd--755 0 0\nUpper d--755 0 0\nFile ---644 0 0 /dev/null\n$\n$\n";
+    std::fs::write(dir.path().join("list"), list).unwrap();
+    let mkfs =
+        format!("cd \"$(dirname \"$F\")\"; rm -f image log; truncate -s 320M image log; {MKFS} -p list");
+    run(&format!("{mkfs} -l logdev=log,size=64m image 2>&1"), &image);
+    let fs = open(&image);
+    assert_eq!(fs.info().condition, Condition::Stale);
+    assert!(
+        fs.info().missing.iter().any(|words| words.contains("another device")),
+        "{:?}",
+        fs.info().missing
+    );
+    assert!(fs.lookup(fs.root(), b"uPPER").unwrap().is_none());
+
+    run(&format!("{mkfs} -n version=ci image 2>&1"), &image);
+    let fs = open(&image);
+    assert_eq!(fs.info().case, disk::fs::Case::Insensitive);
+    assert_eq!(find(&*fs, "uPPER/fILE"), find(&*fs, "Upper/File"));
+}
+
 fn md5(bytes: &[u8]) -> String {
     use md5::Digest as _;
     md5::Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
