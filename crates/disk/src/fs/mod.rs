@@ -6,6 +6,7 @@
 
 mod apfs;
 mod btrfs;
+mod bytes;
 mod cache;
 mod clusters;
 mod cursor;
@@ -18,6 +19,8 @@ mod names;
 mod node;
 mod ntfs;
 mod pool;
+mod recent;
+mod squashfs;
 mod sums;
 mod xfs;
 
@@ -87,12 +90,13 @@ struct Reader {
 /// Every reader; of several for one kind the better one first.
 const READERS: &[Reader] = &[
     Reader { types: &["ext2", "ext3", "ext4", "ext4dev"], open: ext::open },
-    Reader { types: &["vfat"], open: fat::open },
-    Reader { types: &["exfat"], open: exfat::open },
     Reader { types: &["apfs"], open: apfs::open },
-    Reader { types: &["ntfs"], open: ntfs::open },
-    Reader { types: &["xfs"], open: xfs::open },
     Reader { types: &["btrfs"], open: btrfs::open },
+    Reader { types: &["exfat"], open: exfat::open },
+    Reader { types: &["ntfs"], open: ntfs::open },
+    Reader { types: &["squashfs"], open: squashfs::open },
+    Reader { types: &["vfat"], open: fat::open },
+    Reader { types: &["xfs"], open: xfs::open },
 ];
 
 /// Can files of this kind of content be listed?
