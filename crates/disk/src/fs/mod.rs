@@ -8,6 +8,7 @@ mod apfs;
 mod btrfs;
 mod bytes;
 mod cache;
+mod civil;
 mod clusters;
 mod cursor;
 mod dos;
@@ -15,11 +16,13 @@ mod exfat;
 mod ext;
 mod fat;
 mod guard;
+mod iso;
 mod names;
 mod node;
 mod ntfs;
 mod pool;
 mod recent;
+mod runs;
 mod squashfs;
 mod sums;
 mod xfs;
@@ -93,6 +96,7 @@ const READERS: &[Reader] = &[
     Reader { types: &["apfs"], open: apfs::open },
     Reader { types: &["btrfs"], open: btrfs::open },
     Reader { types: &["exfat"], open: exfat::open },
+    Reader { types: &["iso9660"], open: iso::open },
     Reader { types: &["ntfs"], open: ntfs::open },
     Reader { types: &["squashfs"], open: squashfs::open },
     Reader { types: &["vfat"], open: fat::open },

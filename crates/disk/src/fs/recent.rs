@@ -84,7 +84,7 @@ impl Listings {
                 if entries.len() >= MOST_NAMES {
                     return Err(corrupt(format!("a directory of more than {MOST_NAMES} names")));
                 }
-                if entries.len() % 1024 == 0 {
+                if entries.len().is_multiple_of(1024) {
                     super::guard::check_time()?;
                 }
                 entries.push(entry);

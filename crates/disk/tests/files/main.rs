@@ -11,6 +11,7 @@ mod exfat;
 mod ext;
 mod fat;
 mod hostile;
+mod iso;
 mod made;
 mod mounted;
 mod ntfs;

@@ -137,10 +137,10 @@ impl Packed {
     /// its metadata blocks are.
     pub(super) fn entry(&self, table: u64, index: u32, len: usize) -> Result<Vec<u8>> {
         let inside = wide(len).saturating_mul(index.into());
-        let number = inside / wide(METADATA);
+        let number = inside / 8192;
         let at = table.saturating_add(number.saturating_mul(8));
         let place = bytes::read(&*self.source, at, 8, "a table")?;
         let block = bytes::Fields::new(&place, "a table").u64(0)?;
-        self.bytes(&mut Place { block, byte: narrow(inside % wide(METADATA)) }, len)
+        self.bytes(&mut Place { block, byte: narrow(inside % 8192) }, len)
     }
 }
