@@ -16,6 +16,7 @@ mod exfat;
 mod ext;
 mod fat;
 mod guard;
+mod hfsplus;
 mod iso;
 mod names;
 mod node;
@@ -96,6 +97,7 @@ const READERS: &[Reader] = &[
     Reader { types: &["apfs"], open: apfs::open },
     Reader { types: &["btrfs"], open: btrfs::open },
     Reader { types: &["exfat"], open: exfat::open },
+    Reader { types: &["hfsplus"], open: hfsplus::open },
     Reader { types: &["iso9660"], open: iso::open },
     Reader { types: &["ntfs"], open: ntfs::open },
     Reader { types: &["squashfs"], open: squashfs::open },

@@ -10,6 +10,7 @@ mod damage;
 mod exfat;
 mod ext;
 mod fat;
+mod hfsplus;
 mod hostile;
 mod iso;
 mod made;
