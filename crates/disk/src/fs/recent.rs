@@ -1,8 +1,8 @@
 //! The last few things that were decoded, so that neighbours need not decode them again.
 
 use super::bytes::corrupt;
-use super::{Case, DirEntry, NodeId};
-use block::Result;
+use super::{Case, DirEntry, Each, NodeId};
+use block::{Error, Result};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,18 +40,26 @@ impl<K: Eq, V: Clone> Recent<K, V> {
 /// Names in one directory. A hostile one claims more than memory holds.
 const MOST_NAMES: usize = 1 << 20;
 
-/// A directory that was read as a whole.
-pub(super) struct Listing {
-    pub(super) entries: Vec<DirEntry>,
+/// A directory that was read to its end, or to where it is damaged.
+struct Listing {
+    entries: Vec<DirEntry>,
     exact: HashMap<Vec<u8>, NodeId>,
     folded: HashMap<String, NodeId>,
+    failed: Option<Error>,
 }
 
 impl Listing {
     /// The file of this name.
-    pub(super) fn find(&self, name: &[u8]) -> Option<NodeId> {
+    fn find(&self, name: &[u8]) -> Option<NodeId> {
         let exact = self.exact.get(name);
         exact.or_else(|| self.folded.get(&fold(std::str::from_utf8(name).ok()?))).copied()
+    }
+
+    /// Why the directory is not all here.
+    fn failure(&self) -> Result<()> {
+        let Some(error) = &self.failed else { return Ok(()) };
+        let again = Error::new(error.kind(), error.to_string());
+        Err(error.range().into_iter().fold(again, Error::with_range))
     }
 }
 
@@ -72,15 +80,41 @@ impl Listings {
         Self { case, recent: Recent::new(4) }
     }
 
-    /// The directory `dir`; `fill` reads it.
-    pub(super) fn get(
+    /// Calls `each` for every name in `dir`, which `fill` reads; where it is damaged, for those before that.
+    pub(super) fn read_dir(
         &self,
         dir: NodeId,
-        fill: impl FnOnce(&mut dyn FnMut(DirEntry) -> Result<()>) -> Result<()>,
-    ) -> Result<Arc<Listing>> {
+        each: Each<'_>,
+        fill: impl FnOnce(Add<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let listing = self.get(dir, fill)?;
+        for entry in &listing.entries {
+            if !each(entry.clone())? {
+                return Ok(());
+            }
+        }
+        listing.failure()
+    }
+
+    /// The file of this name in `dir`, which `fill` reads.
+    pub(super) fn lookup(
+        &self,
+        dir: NodeId,
+        name: &[u8],
+        fill: impl FnOnce(Add<'_>) -> Result<()>,
+    ) -> Result<Option<NodeId>> {
+        let listing = self.get(dir, fill)?;
+        let found = listing.find(name);
+        if found.is_none() {
+            listing.failure()?;
+        }
+        Ok(found)
+    }
+
+    fn get(&self, dir: NodeId, fill: impl FnOnce(Add<'_>) -> Result<()>) -> Result<Arc<Listing>> {
         self.recent.get(dir, || {
             let mut entries: Vec<DirEntry> = vec![];
-            fill(&mut |entry| {
+            let filled = fill(&mut |entry| {
                 if entries.len() >= MOST_NAMES {
                     return Err(corrupt(format!("a directory of more than {MOST_NAMES} names")));
                 }
@@ -89,7 +123,7 @@ impl Listings {
                 }
                 entries.push(entry);
                 Ok(())
-            })?;
+            });
             let (mut exact, mut folded) = (HashMap::new(), HashMap::new());
             for DirEntry { name, node, .. } in &entries {
                 exact.entry(name.clone()).or_insert(*node);
@@ -97,10 +131,13 @@ impl Listings {
                     folded.entry(fold(name)).or_insert(*node);
                 }
             }
-            Ok(Arc::new(Listing { entries, exact, folded }))
+            Ok(Arc::new(Listing { entries, exact, folded, failed: filled.err() }))
         })
     }
 }
+
+/// What is called with each name that is found.
+pub(super) type Add<'a> = &'a mut dyn FnMut(DirEntry) -> Result<()>;
 
 #[cfg(test)]
 mod tests {
@@ -127,12 +164,29 @@ mod tests {
             };
             let mut names = (0..).zip(&names).map(entry);
             let fill = |add: &mut dyn FnMut(DirEntry) -> Result<()>| names.try_for_each(add);
-            let listing = Listings::new(case).get(NodeId::inode(0), fill).unwrap();
-            listing.find(name).map(|node| node.inode)
+            let found = Listings::new(case).lookup(NodeId::inode(0), name, fill).unwrap();
+            found.map(|node| node.inode)
         };
         assert_eq!(find(Case::Sensitive, b"readme"), None);
         assert_eq!(find(Case::Insensitive, b"readme"), Some(0));
         assert_eq!(find(Case::Insensitive, b"OTHER"), Some(2));
         assert_eq!(find(Case::Sensitive, b"other"), Some(1));
+    }
+
+    #[test]
+    fn names_before_the_damage_are_shown() {
+        let entry = DirEntry { name: b"here".to_vec(), node: NodeId::inode(5), kind: None };
+        let fill = |add: Add<'_>| add(entry.clone()).and_then(|()| Err(corrupt("damage")));
+        let listings = Listings::new(Case::Sensitive);
+        let mut names = vec![];
+        let mut each = |entry: DirEntry| {
+            names.push(entry.name);
+            Ok(true)
+        };
+        let error = listings.read_dir(NodeId::inode(0), &mut each, fill).unwrap_err();
+        assert!(error.to_string().contains("damage") && names == [b"here"]);
+        let lookup = |name: &[u8]| listings.lookup(NodeId::inode(0), name, fill);
+        assert_eq!(lookup(b"here").unwrap(), Some(entry.node));
+        assert!(lookup(b"there").is_err());
     }
 }

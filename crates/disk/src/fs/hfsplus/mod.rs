@@ -10,7 +10,7 @@ mod tree;
 mod volume;
 
 use super::bytes::{self, Fields, corrupt};
-use super::recent::Listings;
+use super::recent::{Add, Listings};
 use super::{Case, DirEntry, Each, FileKind, FileSystem, Info, Metadata, NodeId, Stream, Xattr};
 use crate::probe;
 use block::{Error, ErrorKind, Result, Source};
@@ -100,7 +100,7 @@ impl HfsPlus {
         Ok((found.ok_or_else(|| corrupt("the catalog has another file at this place"))?, parent))
     }
 
-    fn list(&self, dir: NodeId, add: &mut dyn FnMut(DirEntry) -> Result<()>) -> Result<()> {
+    fn list(&self, dir: NodeId, add: Add<'_>) -> Result<()> {
         let number = u32::try_from(dir.inode).map_err(|_| corrupt("no such folder"))?;
         if !self.record(dir)?.0.is_folder {
             return Err(Error::new(ErrorKind::NotFound, "not a directory"));
@@ -126,13 +126,13 @@ impl HfsPlus {
 
     /// The file or folder itself that a name of several leads to.
     fn linked(&self, dir: NodeId, prefix: &str, number: u32) -> Result<Option<NodeId>> {
-        let inside = |add: &mut dyn FnMut(DirEntry) -> Result<()>| {
+        let inside = |add: Add<'_>| {
             let folder = u32::try_from(dir.inode).map_err(|_| corrupt("no such folder"))?;
             self.children(folder, &mut |name, node, record| {
                 add(DirEntry { name: names::shown(name), node, kind: Some(record.kind()) })
             })
         };
-        Ok(self.listings.get(dir, inside)?.find(format!("{prefix}{number}").as_bytes()))
+        self.listings.lookup(dir, format!("{prefix}{number}").as_bytes(), inside)
     }
 
     /// How a file is compressed, if it is.
@@ -155,17 +155,11 @@ impl FileSystem for HfsPlus {
     }
 
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()> {
-        let listing = self.listings.get(dir, |add| self.list(dir, add))?;
-        for entry in &listing.entries {
-            if !each(entry.clone())? {
-                break;
-            }
-        }
-        Ok(())
+        self.listings.read_dir(dir, each, |add| self.list(dir, add))
     }
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
-        Ok(self.listings.get(dir, |add| self.list(dir, add))?.find(&names::typed(name)))
+        self.listings.lookup(dir, &names::typed(name), |add| self.list(dir, add))
     }
 
     fn metadata(&self, node: NodeId) -> Result<Metadata> {

@@ -7,7 +7,7 @@ mod record;
 mod rock;
 
 use super::bytes::{self, Fields, corrupt, wide};
-use super::recent::Listings;
+use super::recent::{Add, Listings};
 use super::runs::{Run, Runs};
 use super::{Case, Condition, DirEntry, Each, FileKind, FileSystem, Info, Metadata, NodeId};
 use crate::probe;
@@ -161,7 +161,7 @@ impl Iso {
     }
 
     /// Every name of a directory.
-    fn list(&self, dir: NodeId, add: &mut dyn FnMut(DirEntry) -> Result<()>) -> Result<()> {
+    fn list(&self, dir: NodeId, add: Add<'_>) -> Result<()> {
         let sector = self.sector_from(dir.inode)?;
         let own = Record::read(&sector)?.map(|(record, _)| record);
         let Some(own) = own.filter(|own| own.is_directory() && own.name == [0]) else {
@@ -247,17 +247,11 @@ impl FileSystem for Iso {
     }
 
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()> {
-        let listing = self.listings.get(dir, |add| self.list(dir, add))?;
-        for entry in &listing.entries {
-            if !each(entry.clone())? {
-                break;
-            }
-        }
-        Ok(())
+        self.listings.read_dir(dir, each, |add| self.list(dir, add))
     }
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
-        Ok(self.listings.get(dir, |add| self.list(dir, add))?.find(name))
+        self.listings.lookup(dir, name, |add| self.list(dir, add))
     }
 
     fn metadata(&self, node: NodeId) -> Result<Metadata> {

@@ -9,7 +9,7 @@ mod packed;
 mod xattr;
 
 use super::bytes::{self, Fields, corrupt};
-use super::recent::Listings;
+use super::recent::{Add, Listings};
 use super::{Case, Condition, DirEntry, Each, FileKind, FileSystem, Info, Metadata, NodeId, Xattr};
 use crate::probe;
 use block::{Error, ErrorKind, Result, Source};
@@ -92,7 +92,7 @@ impl Squashfs {
     }
 
     /// Every name of a directory: runs of names whose inodes lie in one block, each run with a head.
-    fn names(&self, dir: NodeId, add: &mut dyn FnMut(DirEntry) -> Result<()>) -> Result<()> {
+    fn names(&self, dir: NodeId, add: Add<'_>) -> Result<()> {
         let (mut place, len) = self.directory(dir)?;
         let mut left = u64::from(len);
         while left > 0 {
@@ -141,17 +141,11 @@ impl FileSystem for Squashfs {
     }
 
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()> {
-        let listing = self.listings.get(dir, |add| self.names(dir, add))?;
-        for entry in &listing.entries {
-            if !each(entry.clone())? {
-                break;
-            }
-        }
-        Ok(())
+        self.listings.read_dir(dir, each, |add| self.names(dir, add))
     }
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
-        Ok(self.listings.get(dir, |add| self.names(dir, add))?.find(name))
+        self.listings.lookup(dir, name, |add| self.names(dir, add))
     }
 
     fn metadata(&self, node: NodeId) -> Result<Metadata> {
