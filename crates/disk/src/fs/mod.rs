@@ -26,6 +26,7 @@ mod recent;
 mod runs;
 mod squashfs;
 mod sums;
+mod udf;
 mod xfs;
 
 pub use guard::in_reader;
@@ -101,6 +102,7 @@ const READERS: &[Reader] = &[
     Reader { types: &["iso9660"], open: iso::open },
     Reader { types: &["ntfs"], open: ntfs::open },
     Reader { types: &["squashfs"], open: squashfs::open },
+    Reader { types: &["udf"], open: udf::open },
     Reader { types: &["vfat"], open: fat::open },
     Reader { types: &["xfs"], open: xfs::open },
 ];

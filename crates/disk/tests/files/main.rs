@@ -19,6 +19,7 @@ mod ntfs;
 mod squashfs;
 mod stress;
 mod tree;
+mod udf;
 mod xfs;
 
 use block::Source;
