@@ -21,7 +21,7 @@ fn make(image: &Path, folder: &Path, truth: &Tree, revision: UdfRevision, block_
     for (name, seen) in truth {
         let name = std::str::from_utf8(name).unwrap();
         let (path, on_disk) = (PathBuf::from(format!("/{name}")), folder.join(name));
-        let mtime = seen.modified.unwrap() as u32;
+        let mtime = u32::try_from(seen.modified.unwrap()).unwrap();
         let mode = seen.mode.unwrap();
         let meta = FileMeta { mode, uid: 7, gid: 70_000, mtime, atime: mtime, ctime: mtime };
         match seen.letter {

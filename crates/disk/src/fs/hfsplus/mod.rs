@@ -29,6 +29,9 @@ const RSRC: &[u8] = b"rsrc";
 /// A target is a path; more is damage.
 const LONGEST_TARGET: u64 = 64 << 10;
 
+/// What is called with the name of each child, its node and its record.
+type Child<'a> = &'a mut dyn FnMut(&[u16], NodeId, &Record) -> Result<()>;
+
 /// A node: its number, and where in the catalog its record is.
 struct HfsPlus {
     info: Info,
@@ -72,11 +75,7 @@ pub(super) fn open(source: Source, _: &probe::Content) -> Result<Box<dyn FileSys
 
 impl HfsPlus {
     /// Calls `each` for what lies in the folder of this number.
-    fn children(
-        &self,
-        folder: u32,
-        each: &mut dyn FnMut(&[u16], NodeId, &Record) -> Result<()>,
-    ) -> Result<()> {
+    fn children(&self, folder: u32, each: Child<'_>) -> Result<()> {
         let parent = |record: &[u8]| Fields::new(record, "a key of the catalog").be32(2);
         self.volume.catalog.walk(&|record| Ok(parent(record)?.cmp(&folder)), &mut |spot, record| {
             if parent(record)? != folder {
