@@ -3,6 +3,7 @@
 
 pub mod boot;
 mod boot_entry;
+pub mod deleted;
 pub mod esp;
 mod fat;
 mod finding;

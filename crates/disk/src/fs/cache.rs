@@ -14,7 +14,7 @@ const SHARDS: usize = 16;
 const LARGE: usize = 64 << 10;
 
 /// A source that remembers what was read of it lately.
-pub(super) struct Cache {
+pub(crate) struct Cache {
     source: Source,
     piece: u64,
     /// Pieces of a shard.
@@ -29,7 +29,7 @@ struct Shard {
 }
 
 impl Cache {
-    pub(super) fn new(source: Source) -> Self {
+    pub(crate) fn new(source: Source) -> Self {
         let piece = source.granule().clamp(PIECE, 1 << 20).next_power_of_two();
         let pieces = CAPACITY.checked_div(piece).and_then(|pieces| usize::try_from(pieces).ok());
         let most = pieces.and_then(|pieces| pieces.checked_div(SHARDS)).unwrap_or(0).max(4);

@@ -29,6 +29,7 @@ mod sums;
 mod udf;
 mod xfs;
 
+pub(crate) use cache::Cache;
 pub use guard::in_reader;
 pub use node::{Case, Condition, DirEntry, Each, FileKind, Info, Metadata, NodeId, Stream, Time, Xattr};
 
