@@ -136,7 +136,10 @@ impl<'a> Names<'a> {
                 let end = gone.gone.unwrap_or(gone.seen.saturating_add(1));
                 let rank = match entry.is_listed {
                     true if (born..end).contains(&sequence) => (2, sequence),
-                    false if sequence >= end => (1, u32::MAX.saturating_sub(sequence)),
+                    // What is left of a name between others may be that of whoever had the inode before: it
+                    // counts where it was left by the deletion itself, or where nobody else had the inode.
+                    false if gone.gone == Some(sequence) => (1, 1),
+                    false if sequence == u32::MAX && to.saturating_sub(from) == 1 => (1, 0),
                     _ => (0, 0),
                 };
                 born = end;

@@ -5,9 +5,7 @@
 //! [`Chance::Intact`] is given only where each byte has a place that is free now, that nobody else claims, and
 //! that nothing on the volume says was written to since. Everything less is [`Chance::Partial`].
 
-#[allow(dead_code, reason = "the other filesystems come next")]
 mod bits;
-#[allow(dead_code, reason = "the other filesystems come next")]
 mod claims;
 mod content;
 mod ext;
@@ -16,8 +14,9 @@ mod ext_map;
 mod ext_names;
 mod ext_space;
 mod jbd2;
-#[allow(dead_code, reason = "the other filesystems come next")]
 mod names;
+mod ntfs;
+mod ntfs_record;
 mod reads;
 
 use crate::fs::Time;
@@ -154,7 +153,10 @@ struct Finder {
 }
 
 /// Every finder.
-const FINDERS: &[Finder] = &[Finder { types: &["ext2", "ext3", "ext4", "ext4dev"], find: ext::find }];
+const FINDERS: &[Finder] = &[
+    Finder { types: &["ext2", "ext3", "ext4", "ext4dev"], find: ext::find },
+    Finder { types: &["ntfs"], find: ntfs::find },
+];
 
 /// Can deleted files of this kind of content be looked for?
 pub fn is_covered(content: &probe::Content) -> bool {

@@ -30,6 +30,8 @@ mod xfs;
 mod xfs_log;
 mod zfs;
 
+pub(crate) use ntfs_files::mapping;
+
 pub use content::{Content, Severity, State, StateKind, Usage};
 
 use block::{ByteRange, ReadAt, Result};

@@ -190,7 +190,7 @@ impl Data {
             let (length, offset) = (usize::try_from(attribute.u32(16)?).ok()?, attribute.u16(20)?);
             return Some(Self::Resident(Bytes(attribute.slice(offset.into(), length)?.to_vec())));
         }
-        runs(attribute.0.get(usize::from(attribute.u16(32)?)..)?).map(Self::Runs)
+        mapping(attribute.0.get(usize::from(attribute.u16(32)?)..)?, RUNS_MAX).map(Self::Runs)
     }
 
     /// The byte of the disk where byte `offset` of it lies.
@@ -215,8 +215,9 @@ impl Data {
     }
 }
 
-/// The mapping pairs: sizes of two numbers in a byte, a count, and the distance from the piece before.
-fn runs(mut pairs: &[u8]) -> Option<Vec<(u64, Option<u64>)>> {
+/// The mapping pairs: sizes of two numbers in a byte, a count, and the distance from the piece before. At most
+/// so many; `None` where they make no sense.
+pub(crate) fn mapping(mut pairs: &[u8], most: usize) -> Option<Vec<(u64, Option<u64>)>> {
     let mut runs = vec![];
     let mut lcn = 0i64;
     while let Some((sizes, rest)) = pairs.split_first().filter(|(sizes, _)| **sizes != 0) {
@@ -230,7 +231,7 @@ fn runs(mut pairs: &[u8]) -> Option<Vec<(u64, Option<u64>)>> {
             Some(u64::try_from(lcn).ok()?)
         };
         runs.push((u64::try_from(signed(count)?).ok()?, start));
-        if runs.len() >= RUNS_MAX {
+        if runs.len() >= most {
             break;
         }
     }
@@ -253,8 +254,8 @@ mod tests {
         // The example of the Linux-NTFS documentation, with a hole and a step back.
         let pairs = [0x21, 0x18, 0x34, 0x56, 0x11, 0x10, 0xF0, 0x01, 0x05, 0x00];
         let want = vec![(0x18, Some(0x5634)), (0x10, Some(0x5624)), (5, None)];
-        assert_eq!(runs(&pairs), Some(want));
-        assert_eq!(runs(&[0x11, 0x01, 0x80, 0]), None);
-        assert_eq!(runs(&[0x99, 1, 2]), None);
+        assert_eq!(mapping(&pairs, 9), Some(want));
+        assert_eq!(mapping(&[0x11, 0x01, 0x80, 0], 9), None);
+        assert_eq!(mapping(&[0x99, 1, 2], 9), None);
     }
 }

@@ -28,6 +28,12 @@ pub const KINDS: &[Kind] = &[
         mkfs: "truncate -s 192M $F; mkfs.ext4 -q -F -J size=8 $F",
         mount: Some("mount -o loop $F $D"),
     },
+    Kind {
+        name: "NTFS",
+        needs: &["mkfs.ntfs", "ntfs-3g"],
+        mkfs: "truncate -s 192M $F; mkfs.ntfs -q -F -Q $F",
+        mount: Some("ntfs-3g $F $D"),
+    },
 ];
 
 /// Where the files that came after the victims were.
