@@ -160,7 +160,7 @@ impl<'a> Fat<'a> {
     }
 
     /// The bytes of a cluster; `None` if there is no such one.
-    fn place(&self, cluster: u32) -> Option<ByteRange> {
+    pub(crate) fn place(&self, cluster: u32) -> Option<ByteRange> {
         let index = u64::from(cluster).checked_sub(2).filter(|index| *index < self.clusters)?;
         ByteRange::new(self.data.checked_add(index.checked_mul(self.cluster)?)?, self.cluster)
     }
@@ -266,7 +266,7 @@ impl Long {
 
 /// `SHIMX64.EFI` of the eleven bytes; the two halves in small letters where the entry says so. What is not
 /// ASCII is replaced: it would need the code page of whoever wrote it.
-fn short_name(entry: &[u8; ENTRY]) -> String {
+pub(crate) fn short_name(entry: &[u8; ENTRY]) -> String {
     let small = bytes_at(entry, 12).map_or(0, |[flags]: [u8; 1]| flags);
     let half = |at: std::ops::Range<usize>, flag: u8| -> String {
         let text = entry.get(at).unwrap_or_default().iter().map(|byte| match byte {

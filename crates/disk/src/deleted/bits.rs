@@ -68,6 +68,12 @@ pub(super) fn scan(bytes: &[u8], base: u64, from: u64, to: u64, tally: &mut Tall
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation
+)]
 mod tests {
     use super::*;
 

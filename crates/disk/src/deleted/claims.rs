@@ -70,6 +70,12 @@ pub(super) fn settle(files: &mut [DeletedFile]) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation
+)]
 mod tests {
     use super::super::content::{Content, Place, Run};
     use super::*;

@@ -44,6 +44,18 @@ pub(super) fn push(runs: &mut Vec<Run>, len: u64, place: Place) {
     runs.push(Run { len, place });
 }
 
+/// Runs of which only the first `written` bytes were ever written to: the rest reads as zeroes.
+pub(super) fn written_to(runs: &[Run], written: u64) -> Vec<Run> {
+    let (mut cut, mut left) = (vec![], written);
+    for run in runs {
+        let len = run.len.min(left);
+        push(&mut cut, len, run.place);
+        push(&mut cut, run.len.saturating_sub(len), Place::Zero);
+        left = left.saturating_sub(len);
+    }
+    cut
+}
+
 /// The bytes of a file.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
@@ -219,6 +231,12 @@ impl ReadAt for Runs {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation
+)]
 mod tests {
     use super::*;
     use testkit::{Memory, pattern};

@@ -34,6 +34,9 @@ struct Named {
     folder: Option<u64>,
 }
 
+/// Name and folder, as far as they are known.
+type Known = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// Names and folders of candidates.
 pub(super) struct Names<'a> {
     volume: &'a Volume<'a>,
@@ -77,11 +80,11 @@ impl<'a> Names<'a> {
     }
 
     /// Name and folder of the candidate with this index.
-    pub(super) fn of(&mut self, index: usize) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    pub(super) fn of(&mut self, index: usize) -> Result<Known> {
         self.of_within(index, DEPTH)
     }
 
-    fn of_within(&mut self, index: usize, depth: usize) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn of_within(&mut self, index: usize, depth: usize) -> Result<Known> {
         let Some(Some(named)) = self.named.get(index) else { return Ok((None, None)) };
         let name = named.name.clone();
         let folder = named.folder.or_else(|| {

@@ -44,6 +44,9 @@ struct Header {
     time: Option<Time>,
 }
 
+/// The blocks of the log, by their place.
+type Headers = BTreeMap<u64, Header>;
+
 /// A transaction that reached its commit.
 struct Transaction {
     /// Where its first block that is still there is.
@@ -112,7 +115,7 @@ impl Log {
     }
 
     /// Every block of the log itself, and every copy with the descriptor that names it.
-    fn scan(&self, reads: &Reads, shape: &Shape) -> Result<(BTreeMap<u64, Header>, Vec<(u64, Copy)>)> {
+    fn scan(&self, reads: &Reads, shape: &Shape) -> Result<(Headers, Vec<(u64, Copy)>)> {
         let (mut headers, mut copies) = (BTreeMap::new(), vec![]);
         let end = shape.end.saturating_mul(self.block);
         let mut at = shape.first.saturating_mul(self.block);
@@ -137,7 +140,7 @@ impl Log {
     }
 
     /// Follows each transaction to its commit. Gives the blocks of the log that belong to those that reach it.
-    fn chain(&mut self, shape: &Shape, headers: &BTreeMap<u64, Header>) -> BTreeSet<u64> {
+    fn chain(&mut self, shape: &Shape, headers: &Headers) -> BTreeSet<u64> {
         let next = |at: u64, header: &Header| shape.step(at, header.copies.saturating_add(1));
         let same = |at: u64, sequence: u32| headers.get(&at).filter(|header| header.sequence == sequence);
         // A block of the log where data should be: this was written over in part.
@@ -183,7 +186,7 @@ impl Log {
 
     /// Goes back from the newest transaction while each one follows right on another. Between the last of a mount
     /// and the first of the next one or two numbers are left out, and the log may begin at its first block.
-    fn find_unbroken(&self, shape: &Shape, headers: &BTreeMap<u64, Header>) -> Option<u32> {
+    fn find_unbroken(&self, shape: &Shape, headers: &Headers) -> Option<u32> {
         let (newest, _) = self.transactions.last_key_value()?;
         // What the superblock expects next shows whether the newest ones are still there.
         if !matches!(shape.sequence.checked_sub(*newest), Some(1 | 2)) {
@@ -317,5 +320,144 @@ impl Shape {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation
+)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use testkit::Memory;
+
+    const BLOCK: usize = 1024;
+
+    /// A journal of 64 blocks in the making.
+    struct Made(Vec<u8>);
+
+    impl Made {
+        /// The next transaction is expected to be this one.
+        fn new(sequence: u32) -> Self {
+            let mut made = Self(vec![0; 64 * BLOCK]);
+            made.header(0, 4, 0);
+            for (at, word) in [(12, 1024), (16, 64), (20, 1), (24, sequence)] {
+                made.0[at..at + 4].copy_from_slice(&u32::to_be_bytes(word));
+            }
+            made
+        }
+
+        fn header(&mut self, at: usize, kind: u32, sequence: u32) {
+            let block = &mut self.0[at * BLOCK..][..BLOCK];
+            block[..4].copy_from_slice(&MAGIC);
+            block[4..8].copy_from_slice(&kind.to_be_bytes());
+            block[8..12].copy_from_slice(&sequence.to_be_bytes());
+        }
+
+        /// A transaction at this block, with copies of these blocks full of a byte. Gives the block behind.
+        fn transaction(&mut self, at: usize, sequence: u32, copies: &[(u32, u8)]) -> usize {
+            let place = |n: usize| (at - 1 + n) % 63 + 1;
+            self.header(place(0), DESCRIPTOR, sequence);
+            let mut tag = place(0) * BLOCK + 12;
+            for (n, (block, byte)) in copies.iter().enumerate() {
+                let last = if n + 1 == copies.len() { 8 } else { 0 };
+                self.0[tag..tag + 4].copy_from_slice(&block.to_be_bytes());
+                self.0[tag + 7] = last | if n == 0 { 0 } else { 2 };
+                tag += if n == 0 { 24 } else { 8 };
+                self.0[place(n + 1) * BLOCK..][..BLOCK].fill(*byte);
+            }
+            self.header(place(copies.len() + 1), COMMIT, sequence);
+            place(copies.len() + 2)
+        }
+
+        fn read(&self) -> Option<(Reads, Log)> {
+            let disk: Source = Arc::new(Memory::new(self.0.clone()));
+            let reads = Reads::new(&disk);
+            let log = Log::read(&reads, disk, 1024).unwrap()?;
+            Some((reads, log))
+        }
+
+        fn unbroken(&self) -> Option<u32> {
+            self.read().unwrap().1.unbroken
+        }
+    }
+
+    /// Three in a row, the last of them after a mount.
+    fn three() -> (Made, [usize; 4]) {
+        let mut made = Made::new(8);
+        let second = made.transaction(1, 2, &[(100, 1), (101, 2)]);
+        let third = made.transaction(second, 3, &[(100, 3)]);
+        let end = made.transaction(third, 6, &[(102, 4)]);
+        (made, [1, second, third, end])
+    }
+
+    #[test]
+    fn copies_of_each_block() {
+        let (mut made, [first, ..]) = three();
+        // The second copy began with the magic number.
+        made.0[first * BLOCK + 12 + 24 + 7] |= 1;
+        let (reads, log) = made.read().unwrap();
+        let bytes = |block: u64| -> Vec<(u32, u8, u8)> {
+            let copies = log.of_block(block).iter();
+            copies
+                .map(|copy| (copy, log.bytes(&reads, copy).unwrap().unwrap()))
+                .map(|(copy, bytes)| (copy.sequence, bytes[0], bytes[9]))
+                .collect()
+        };
+        assert_eq!((bytes(100), bytes(101)), (vec![(2, 1, 1), (3, 3, 3)], vec![(2, 0xC0, 2)]));
+        assert_eq!((bytes(102), bytes(99)), (vec![(6, 4, 4)], vec![]));
+        assert_eq!(log.unbroken, Some(2));
+    }
+
+    #[test]
+    fn what_is_missing_breaks_it() {
+        let (made, [first, second, third, _]) = three();
+        let broken = |at: usize| {
+            let mut made = Made(made.0.clone());
+            made.0[at * BLOCK..][..12].fill(0);
+            made.unbroken()
+        };
+        // A descriptor, a commit; the newest one is missed by the superblock.
+        assert_eq!((broken(first), broken(first + 3)), (Some(3), Some(3)));
+        assert_eq!((broken(second), broken(second + 2)), (Some(6), Some(6)));
+        assert_eq!((broken(third), broken(third + 2)), (None, None));
+        // A number that is left out without a mount between, and a copy that was written over by the log.
+        let mut gap = Made(made.0.clone());
+        for at in [third, third + 2] {
+            gap.header(at, if at == third { DESCRIPTOR } else { COMMIT }, 7);
+        }
+        assert_eq!(gap.unbroken(), Some(7));
+        let mut over = Made(made.0.clone());
+        over.header(second + 1, REVOKE, 9);
+        let log = over.read().unwrap().1;
+        assert_eq!((log.unbroken, log.of_block(100).len()), (Some(6), 1));
+    }
+
+    #[test]
+    fn round_the_end() {
+        let mut made = Made::new(5);
+        let second = made.transaction(58, 3, &[(7, 1), (8, 2), (9, 3)]);
+        assert_eq!(second, 63);
+        let end = made.transaction(second, 4, &[(7, 4), (8, 5)]);
+        assert_eq!((end, made.unbroken()), (4, Some(3)));
+        // The newest begins at the first block again, over the end of the one before.
+        made.transaction(1, 5, &[(7, 6)]);
+        made.0[24..28].copy_from_slice(&6u32.to_be_bytes());
+        assert_eq!(made.unbroken(), Some(5));
+    }
+
+    #[test]
+    fn a_superblock_that_makes_no_sense() {
+        let (made, _) = three();
+        // Its magic, its version, bytes of a block, the first block behind the last.
+        for (at, byte) in [(0, 0), (7, 9), (14, 8), (21, 1)] {
+            let mut made = Made(made.0.clone());
+            made.0[at] = byte;
+            assert!(made.read().is_none(), "byte {at}");
+        }
     }
 }

@@ -8,11 +8,16 @@
 mod bits;
 mod claims;
 mod content;
+mod evidence;
+mod exfat;
+mod exfat_entry;
 mod ext;
 mod ext_log;
 mod ext_map;
 mod ext_names;
 mod ext_space;
+mod fat;
+mod fat_entry;
 mod jbd2;
 mod names;
 mod ntfs;
@@ -156,6 +161,8 @@ struct Finder {
 const FINDERS: &[Finder] = &[
     Finder { types: &["ext2", "ext3", "ext4", "ext4dev"], find: ext::find },
     Finder { types: &["ntfs"], find: ntfs::find },
+    Finder { types: &["vfat"], find: fat::find },
+    Finder { types: &["exfat"], find: exfat::find },
 ];
 
 /// Can deleted files of this kind of content be looked for?

@@ -3,7 +3,7 @@
 
 use super::bits::Bitmap;
 use super::claims::{Tally, settle};
-use super::content::{Place, Run, Runs, push};
+use super::content::{Place, Run, Runs, push, written_to};
 use super::names::join;
 use super::ntfs_record::{ATTRIBUTE_LIST, Attribute, DATA, Named, Record, Reference, listed};
 use super::reads::Reads;
@@ -296,18 +296,6 @@ fn shape(boot: &[u8], size: u64) -> Option<(u64, u64, u64, u64)> {
 /// The number of a record after its file was deleted: 0 is left out.
 fn after(sequence: u16) -> u16 {
     sequence.checked_add(1).unwrap_or(1)
-}
-
-/// Runs of which only the first `written` bytes were ever written to: the rest reads as zeroes.
-fn written_to(runs: &[Run], written: u64) -> Vec<Run> {
-    let (mut cut, mut left) = (vec![], written);
-    for run in runs {
-        let len = run.len.min(left);
-        push(&mut cut, len, run.place);
-        push(&mut cut, run.len.saturating_sub(len), Place::Zero);
-        left = left.saturating_sub(len);
-    }
-    cut
 }
 
 pub(super) fn find(reads: &Reads, type_name: &'static str) -> Result<Found> {

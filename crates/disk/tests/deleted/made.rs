@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use testkit::LoopDevice;
 use testkit::tools::run;
 
 /// A kind of filesystem: how to make one and how to have it as a folder.
@@ -11,8 +12,10 @@ pub struct Kind {
     pub name: &'static str,
     pub needs: &'static [&'static str],
     pub mkfs: &'static str,
-    /// `$F` is the image, `$D` the folder. `None`: by mtools.
+    /// `$F` is the image, or a device of it, `$D` the folder. `None`: by mtools.
     pub mount: Option<&'static str>,
+    /// Its driver wants a device.
+    pub on_device: bool,
 }
 
 pub const KINDS: &[Kind] = &[
@@ -21,18 +24,35 @@ pub const KINDS: &[Kind] = &[
         needs: &["mkfs.ext3", "mount"],
         mkfs: "truncate -s 192M $F; mkfs.ext3 -q -F -J size=8 $F",
         mount: Some("mount -o loop $F $D"),
+        on_device: false,
     },
     Kind {
         name: "ext4",
         needs: &["mkfs.ext4", "mount"],
         mkfs: "truncate -s 192M $F; mkfs.ext4 -q -F -J size=8 $F",
         mount: Some("mount -o loop $F $D"),
+        on_device: false,
     },
     Kind {
         name: "NTFS",
         needs: &["mkfs.ntfs", "ntfs-3g"],
-        mkfs: "truncate -s 192M $F; mkfs.ntfs -q -F -Q $F",
+        mkfs: "truncate -s 80M $F; mkfs.ntfs -q -F -Q $F",
         mount: Some("ntfs-3g $F $D"),
+        on_device: false,
+    },
+    Kind {
+        name: "FAT32",
+        needs: &["mkfs.vfat", "mcopy", "mdel"],
+        mkfs: "truncate -s 64M $F; mkfs.vfat -F 32 -s 1 $F",
+        mount: None,
+        on_device: false,
+    },
+    Kind {
+        name: "exFAT",
+        needs: &["mkfs.exfat", "mount.exfat-fuse"],
+        mkfs: "truncate -s 80M $F; mkfs.exfat $F",
+        mount: Some("mount.exfat-fuse $F $D 2>/dev/null"),
+        on_device: true,
     },
 ];
 
@@ -119,14 +139,19 @@ pub fn victims(kind: &Kind) -> Made {
     let mut made = Made::new(kind);
     with(kind, &mut made, write_all);
     with(kind, &mut made, |made, root| {
-        for path in made.victims.keys() {
-            fs::remove_file(root.join(path)).unwrap();
-        }
+        remove_victims(made, root);
     });
     made
 }
 
-/// After the victims other files came and went.
+fn remove_victims(made: &Made, root: &Path) {
+    for path in made.victims.keys() {
+        fs::remove_file(root.join(path)).unwrap();
+    }
+}
+
+/// After the victims other files came and went. Their names differ in their first letters: mtools takes long to
+/// find a short one that is free.
 pub fn churned(kind: &Kind, way: Way) -> Made {
     let mut made = Made::new(kind);
     with(kind, &mut made, |made, root| {
@@ -134,36 +159,84 @@ pub fn churned(kind: &Kind, way: Way) -> Made {
         write_all(made, root);
     });
     with(kind, &mut made, |made, root| {
-        for path in made.victims.keys() {
-            fs::remove_file(root.join(path)).unwrap();
-        }
+        remove_victims(made, root);
     });
     for round in 0..3 {
         with(kind, &mut made, |made, root| {
             for n in 0..3000usize {
-                made.write(root, &format!("churn/round {round} number {n}"), 600 + (n * 977) % 20_000);
+                made.write(root, &format!("churn/{n:04}{round} of a round"), 600 + (n * 977) % 20_000);
             }
         });
         if way == Way::Kept && round == 2 {
             break;
         }
         with(kind, &mut made, |_, root| {
-            fs::remove_dir_all(root.join("churn")).unwrap();
-            if way != Way::Removed {
-                fs::create_dir(root.join("churn")).unwrap();
+            for entry in fs::read_dir(root.join("churn")).unwrap() {
+                fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+            if way == Way::Removed {
+                fs::remove_dir(root.join("churn")).unwrap();
             }
         });
     }
     made
 }
 
-/// Works on the volume, mounted for this once.
+/// Works on the volume, mounted for this once. Without a driver on a folder, whose changes are made by mtools.
 fn with(kind: &Kind, made: &mut Made, work: impl FnOnce(&mut Made, &Path)) {
     let image = made.image.clone();
     let dir = made.folder.path().join("mounted");
-    let line = kind.mount.unwrap().replace("$D", &format!("'{}'", dir.display()));
-    run(&line, &image);
+    let Some(line) = kind.mount else {
+        let before = paths(&dir);
+        work(made, &dir);
+        return by_mtools(&image, &dir, &before, &paths(&dir));
+    };
+    let device = kind.on_device.then(|| LoopDevice::attach(&image, 512).unwrap());
+    let from = device.as_ref().map_or(&*image, LoopDevice::path);
+    run(&line.replace("$D", &format!("'{}'", dir.display())), from);
     let _mounted = Mounted(dir.clone());
     work(made, &dir);
     run("sync", &image);
+}
+
+/// Every file and folder, those in a folder behind it; folders end in a slash.
+fn paths(root: &Path) -> Vec<String> {
+    let (mut found, mut left) = (vec![], vec![root.to_owned()]);
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            let slash = if path.is_dir() { "/" } else { "" };
+            found.push(format!("{}{slash}", path.strip_prefix(root).unwrap().display()));
+            left.extend(path.is_dir().then_some(path));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Makes the same changes in the image, a folder at a time.
+fn by_mtools(image: &Path, root: &Path, before: &[String], after: &[String]) {
+    let tool = |line: &str, names: &[&String]| {
+        for names in names.chunks(500) {
+            let names: Vec<_> =
+                names.iter().map(|name| format!("'::{}'", name.trim_end_matches('/'))).collect();
+            run(&format!("MTOOLS_SKIP_CHECK=1 {line} -i $F {}", names.join(" ")), image);
+        }
+    };
+    let gone: Vec<_> = before.iter().filter(|path| after.binary_search(path).is_err()).collect();
+    let (folders, files): (Vec<_>, Vec<_>) = gone.into_iter().partition(|path| path.ends_with('/'));
+    tool("mdel", &files);
+    tool("mrd", &folders);
+    let new: Vec<_> = after.iter().filter(|path| before.binary_search(path).is_err()).collect();
+    let (folders, files): (Vec<_>, Vec<_>) = new.into_iter().partition(|path| path.ends_with('/'));
+    tool("mmd", &folders);
+    for files in files
+        .chunk_by(|one, other| one.rsplit_once('/').map(|at| at.0) == other.rsplit_once('/').map(|at| at.0))
+    {
+        let to = files[0].rsplit_once('/').map_or("", |at| at.0);
+        for files in files.chunks(500) {
+            let names: Vec<_> = files.iter().map(|name| format!("'{}'", root.join(name).display())).collect();
+            run(&format!("MTOOLS_SKIP_CHECK=1 mcopy -i $F {} '::{to}/'", names.join(" ")), image);
+        }
+    }
 }
