@@ -20,5 +20,6 @@ fn main() -> std::io::Result<()> {
     let disk = testkit::sample::disk();
     seed("layout", &[&[1], &disk[..65_536]].concat())?;
     seed("identify", &disk[63 * 512..][..65_536])?;
+    seed("deleted", &disk[63 * 512..][..65_536])?;
     seed("esp", &disk[63 * 512..][..65_536])
 }

@@ -421,10 +421,11 @@ mod tests {
             made.0[at * BLOCK..][..12].fill(0);
             made.unbroken()
         };
-        // A descriptor, a commit; the newest one is missed by the superblock.
-        assert_eq!((broken(first), broken(first + 3)), (Some(3), Some(3)));
-        assert_eq!((broken(second), broken(second + 2)), (Some(6), Some(6)));
-        assert_eq!((broken(third), broken(third + 2)), (None, None));
+        // Without its first blocks a transaction is the oldest that counts, without its commit it is none.
+        assert_eq!((broken(first), broken(first + 3)), (Some(2), Some(3)));
+        assert_eq!((broken(second), broken(second + 2)), (Some(3), Some(6)));
+        // The superblock knows that a newer one was there.
+        assert_eq!((broken(third), broken(third + 2)), (Some(6), None));
         // A number that is left out without a mount between, and a copy that was written over by the log.
         let mut gap = Made(made.0.clone());
         for at in [third, third + 2] {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Damaged ones of each kind.
-const CASES: usize = 80;
+const CASES: usize = 150;
 /// Damaged bytes of each one at most.
 const BYTES: u64 = 12;
 /// What none of them may take.
@@ -75,8 +75,8 @@ fn storm(kind: &Kind) {
     for case in 0..CASES {
         let mut bytes = vec![];
         for _ in 0..=random.below(BYTES) {
-            // Half of them in the first structures: superblocks, and the tables behind.
-            let most = if random.below(2) == 0 { sectors.len() / 8 + 1 } else { sectors.len() };
+            // A third each in the superblock, in what is described behind it, and anywhere.
+            let most = [2, 64, sectors.len()][random.below(3) as usize];
             let at = sectors[random.below(most as u64) as usize] + random.below(512);
             let byte = match random.below(4) {
                 0 => 0,

@@ -22,14 +22,14 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "ext3",
         needs: &["mkfs.ext3", "mount"],
-        mkfs: "truncate -s 192M $F; mkfs.ext3 -q -F -J size=8 $F",
+        mkfs: "truncate -s 192M $F; mkfs.ext3 -q -F -b 4096 -J size=8 $F",
         mount: Some("mount -o loop $F $D"),
         on_device: false,
     },
     Kind {
         name: "ext4",
         needs: &["mkfs.ext4", "mount"],
-        mkfs: "truncate -s 192M $F; mkfs.ext4 -q -F -J size=8 $F",
+        mkfs: "truncate -s 192M $F; mkfs.ext4 -q -F -b 1024 -J size=8 $F",
         mount: Some("mount -o loop $F $D"),
         on_device: false,
     },
