@@ -5,14 +5,14 @@ use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Sou
 use std::collections::HashSet;
 
 /// With these ranges absent.
-pub struct Absent {
+pub(crate) struct Absent {
     inner: Source,
     /// Sorted.
     ranges: Vec<ByteRange>,
 }
 
 /// Every sector that holds one of a victim, found by its content.
-pub fn without(inner: &Source, made: &Made) -> Absent {
+pub(crate) fn without(inner: &Source, made: &Made) -> Absent {
     let wanted: HashSet<&[u8]> =
         made.bytes.iter().flat_map(|bytes| bytes.as_chunks::<512>().0).map(|sector| &sector[..]).collect();
     let mut ranges = vec![];

@@ -8,17 +8,17 @@ use testkit::LoopDevice;
 use testkit::tools::run;
 
 /// A kind of filesystem: how to make one and how to have it as a folder.
-pub struct Kind {
-    pub name: &'static str,
-    pub needs: &'static [&'static str],
-    pub mkfs: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) needs: &'static [&'static str],
+    pub(crate) mkfs: &'static str,
     /// `$F` is the image, or a device of it, `$D` the folder. `None`: by mtools.
-    pub mount: Option<&'static str>,
+    pub(crate) mount: Option<&'static str>,
     /// Its driver wants a device.
-    pub on_device: bool,
+    pub(crate) on_device: bool,
 }
 
-pub const KINDS: &[Kind] = &[
+pub(crate) const KINDS: &[Kind] = &[
     Kind {
         name: "ext3",
         needs: &["mkfs.ext3", "mount"],
@@ -58,7 +58,7 @@ pub const KINDS: &[Kind] = &[
 
 /// Where the files that came after the victims were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// In a folder of their own, made before.
     Beside,
     /// In a folder of their own, that is removed too.
@@ -67,18 +67,18 @@ pub enum Way {
     Kept,
 }
 
-pub const WAYS: &[Way] = &[Way::Beside, Way::Removed, Way::Kept];
+pub(crate) const WAYS: &[Way] = &[Way::Beside, Way::Removed, Way::Kept];
 
 /// An image and what was ever written in it.
-pub struct Made {
-    pub folder: TempDir,
-    pub image: PathBuf,
+pub(crate) struct Made {
+    pub(crate) folder: TempDir,
+    pub(crate) image: PathBuf,
     /// Paths with digests.
-    pub victims: BTreeMap<String, [u8; 32]>,
+    pub(crate) victims: BTreeMap<String, [u8; 32]>,
     /// Path of everything that was written, by its content.
-    pub truth: BTreeMap<[u8; 32], String>,
+    pub(crate) truth: BTreeMap<[u8; 32], String>,
     /// Bytes of the victims.
-    pub bytes: Vec<Vec<u8>>,
+    pub(crate) bytes: Vec<Vec<u8>>,
 }
 
 /// Mounted here until it is dropped.
@@ -97,7 +97,7 @@ impl Drop for Mounted {
 }
 
 /// Bytes that are nowhere else.
-pub fn noise(name: &str, len: usize) -> Vec<u8> {
+pub(crate) fn noise(name: &str, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
     bytes
@@ -135,7 +135,7 @@ fn write_all(made: &mut Made, root: &Path) {
 }
 
 /// The victims are the last that happened.
-pub fn victims(kind: &Kind) -> Made {
+pub(crate) fn victims(kind: &Kind) -> Made {
     let mut made = Made::new(kind);
     with(kind, &mut made, write_all);
     with(kind, &mut made, |made, root| {
@@ -152,7 +152,7 @@ fn remove_victims(made: &Made, root: &Path) {
 
 /// After the victims other files came and went. Their names differ in their first letters: mtools takes long to
 /// find a short one that is free.
-pub fn churned(kind: &Kind, way: Way) -> Made {
+pub(crate) fn churned(kind: &Kind, way: Way) -> Made {
     let mut made = Made::new(kind);
     with(kind, &mut made, |made, root| {
         fs::create_dir(root.join("churn")).unwrap();
