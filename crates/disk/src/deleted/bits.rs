@@ -2,7 +2,7 @@
 
 use super::claims::Tally;
 use super::reads::Reads;
-use block::{Result, Source};
+use block::{ByteRange, Result, Source};
 
 /// Bytes of a bitmap that are read at once.
 const PIECE: u64 = 4096;
@@ -38,11 +38,31 @@ impl Bitmap {
         Ok(())
     }
 
-    /// Is this one free?
-    pub(super) fn is_free(&self, reads: &Reads, unit: u64) -> Result<bool> {
-        let mut tally = Tally::default();
-        self.tally(reads, unit, 1, &mut tally)?;
-        Ok(!tally.any_gone())
+    /// Is one of the units in front of `end` free that `is_claimed` does not know? It is asked in order. What cannot
+    /// be read may be.
+    pub(super) fn has_gap(
+        &self,
+        reads: &Reads,
+        end: u64,
+        mut is_claimed: impl FnMut(u64) -> bool,
+    ) -> Result<bool> {
+        for piece in ByteRange::span(0, end.min(self.units).div_ceil(8)).pieces(PIECE) {
+            let bytes = if piece.end() <= self.file.size() {
+                reads.get_of(&*self.file, piece.start(), piece.len())?
+            } else {
+                None
+            };
+            let Some(bytes) = bytes else { return Ok(true) };
+            for (number, byte) in (piece.start()..).zip(bytes) {
+                for bit in 0..8u8 {
+                    let unit = number.saturating_mul(8).saturating_add(bit.into());
+                    if (byte >> bit) & 1 == 0 && unit < end && !is_claimed(unit) {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+        Ok(false)
     }
 }
 

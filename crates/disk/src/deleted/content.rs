@@ -4,9 +4,6 @@ use super::claims::Tally;
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Source, extents};
 use std::sync::Arc;
 
-/// Extents of the source that are looked at for one file.
-const EXTENTS: usize = 100_000;
-
 /// Where a run lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -89,22 +86,22 @@ impl Content {
         })
     }
 
-    /// What of its first `size` bytes the source does not have.
-    pub(super) fn lost(&self, source: &dyn ReadAt, size: u64) -> Result<Tally> {
+    /// What of its first `size` bytes the source does not have. `left`: extents that may be looked at.
+    pub(super) fn lost(&self, source: &dyn ReadAt, size: u64, left: &mut u64) -> Result<Tally> {
         let mut tally = Tally::default();
-        let mut looked = 0usize;
         for place in self.places(size) {
             for extent in extents(source, place) {
-                looked = looked.saturating_add(1);
+                *left = left.saturating_sub(1);
                 let lost = match extent {
                     Ok(extent) => extent.kind.is_lost(),
                     Err(error) if error.kind() == ErrorKind::OutOfRange => true,
                     Err(error) => return Err(error),
                 };
                 tally.add(lost);
-                // Both are known, or it is in so many pieces that nobody can call it whole.
-                if looked >= EXTENTS {
+                // What nobody looked at is not called whole.
+                if *left == 0 {
                     tally.add(true);
+                    return Ok(tally);
                 }
                 if tally.is_decided() {
                     return Ok(tally);
@@ -283,7 +280,7 @@ mod tests {
         assert_eq!((error.kind(), error.range()), (ErrorKind::Media, Some(ByteRange::span(50, 60))));
         // Beyond the end of the volume there is nothing.
         let content = Content::Runs(vec![Run { len: 200, place: Place::At(4000) }].into());
-        assert!(content.lost(&*disk, 200).unwrap().is_decided());
+        assert!(content.lost(&*disk, 200, &mut 9).unwrap().is_decided());
         assert!(content.open(&disk, 200).unwrap().read_at(100, &mut [0; 10]).is_err());
     }
 }

@@ -145,15 +145,12 @@ impl<'a> Volume<'a> {
             files.iter().flat_map(|file| file.content.places(file.size)).collect();
         claims.sort_unstable();
         let mut claims = claims.into_iter().peekable();
-        for cluster in 2..below {
-            let Some(place) = self.place(cluster) else { break };
-            while claims.next_if(|claim| claim.end() <= place.start()).is_some() {}
-            let claimed = claims.peek().is_some_and(|claim| claim.start() <= place.start());
-            if !claimed && self.bitmap.is_free(self.reads, u64::from(cluster).saturating_sub(2))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let end = u64::from(below).saturating_sub(2);
+        self.bitmap.has_gap(self.reads, end, |unit| {
+            let place = self.heap.saturating_add(unit.saturating_mul(self.cluster));
+            while claims.next_if(|claim| claim.end() <= place).is_some() {}
+            claims.peek().is_some_and(|claim| claim.start() <= place)
+        })
     }
 }
 

@@ -14,6 +14,8 @@ use std::collections::{HashMap, HashSet};
 const ROOT: u64 = 2;
 /// Folders in folders.
 const DEPTH: usize = 64;
+/// Of those that had an inode in turn, the last ones are named.
+const TURNS: usize = 64;
 /// Blocks of one folder that are searched.
 const BLOCKS: u64 = 16 << 10;
 
@@ -130,8 +132,9 @@ impl<'a> Names<'a> {
         let folder =
             entries.iter().find(|entry| entry.is_listed && entry.name == b".").map(|entry| entry.inode);
         for entry in &entries {
-            let from = self.gone.partition_point(|gone| gone.inode < entry.inode);
             let to = self.gone.partition_point(|gone| gone.inode <= entry.inode);
+            let from =
+                self.gone.partition_point(|gone| gone.inode < entry.inode).max(to.saturating_sub(TURNS));
             // Of those that had the inode in turn, only those that had it then.
             let mut born = 0;
             for index in from..to {

@@ -12,6 +12,9 @@ use std::collections::HashMap;
 /// Copies of blocks that are looked at for all files.
 const STEPS: u64 = 50_000_000;
 
+/// Bits that are looked at for all files.
+const BITS: u64 = 1_000_000_000;
+
 /// A piece of a file in one group.
 struct Piece {
     group: u64,
@@ -46,6 +49,7 @@ impl<'a> Space<'a> {
         let mut pieces = self.pieces(files);
         pieces.sort_unstable_by_key(|piece| (piece.group, piece.first));
         let (mut now, mut since) = (vec![Tally::default(); files.len()], vec![Tally::default(); files.len()]);
+        let mut bits = BITS;
         for of_group in pieces.chunk_by(|one, other| one.group == other.group) {
             let Some(group) = of_group.first().map(|piece| piece.group) else { continue };
             let bitmap = self.bitmap(group)?;
@@ -60,6 +64,11 @@ impl<'a> Space<'a> {
                     }
                 }
                 let (Some(tally), Some(taken)) = (since.get_mut(piece.file), &taken) else { continue };
+                bits = bits.saturating_sub(piece.end.saturating_sub(piece.first));
+                if bits == 0 {
+                    tally.add(true);
+                    continue;
+                }
                 for bit in piece.first..piece.end {
                     let last = usize::try_from(bit).ok().and_then(|bit| taken.get(bit)).copied().unwrap_or(0);
                     tally.add(last > seen);

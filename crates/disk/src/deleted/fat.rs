@@ -11,7 +11,7 @@ use super::{Chance, Content, DeletedFile, Found};
 use crate::fat::{Fat, Width};
 use block::field::{u16_at, u32_at};
 use block::{ByteRange, Error, ErrorKind, Result};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ const PIECE: u64 = 12 << 10;
 const FOLDER: u64 = 2 << 20;
 /// Folders in folders.
 const DEPTH: usize = 64;
+/// Clusters of deleted files that are looked at in all.
+const STEPS: u64 = 100_000_000;
 
 /// A volume.
 struct Volume<'a> {
@@ -28,6 +30,8 @@ struct Volume<'a> {
     shape: Fat<'a>,
     /// A piece of the table, by its number.
     piece: RefCell<Option<(u64, Vec<u8>)>>,
+    /// Clusters of deleted files that may still be looked at.
+    steps: Cell<u64>,
 }
 
 impl Volume<'_> {
@@ -60,11 +64,6 @@ impl Volume<'_> {
 
     fn is_free(&self, cluster: u32) -> Result<bool> {
         Ok(self.shape.place(cluster).is_some() && self.entry(cluster)? == Some(0))
-    }
-
-    /// The number behind the last cluster.
-    fn end(&self) -> u32 {
-        u32::try_from(self.shape.clusters.saturating_add(2)).unwrap_or(u32::MAX)
     }
 
     /// Where the bytes of a folder are, each place once in all folders. `is_gone`: its clusters are free, and are
@@ -105,6 +104,8 @@ impl Volume<'_> {
         let mut at = first;
         while left > 0 {
             let Some(place) = self.shape.place(at) else { break };
+            let Some(steps) = self.steps.get().checked_sub(1) else { break };
+            self.steps.set(steps);
             let free = self.is_free(at)?;
             if free || !starts_free {
                 push(&mut runs, place.len().min(left), Place::At(place.start()));
@@ -122,21 +123,22 @@ impl Volume<'_> {
         Ok((Content::Runs(runs.into()), tally, whole))
     }
 
-    /// The first free cluster that no entry ever had, as far as is known, or the end.
-    fn first_gap(&self, files: &[DeletedFile], below: u32) -> Result<Option<u32>> {
+    /// Is there a free cluster below this one that no entry ever had, as far as is known?
+    fn has_gap(&self, files: &[DeletedFile], below: u32) -> Result<bool> {
         let mut claims: Vec<ByteRange> =
             files.iter().flat_map(|file| file.content.places(file.size)).collect();
         claims.sort_unstable();
         let mut claims = claims.into_iter().peekable();
-        for cluster in 2..below.min(self.end()) {
+        for cluster in 2..below {
             let Some(place) = self.shape.place(cluster) else { break };
             while claims.next_if(|claim| claim.end() <= place.start()).is_some() {}
             let claimed = claims.peek().is_some_and(|claim| claim.start() <= place.start());
-            if !claimed && self.is_free(cluster)? {
-                return Ok(Some(cluster));
+            // What cannot be read may be free.
+            if !claimed && matches!(self.entry(cluster)?, None | Some(0)) {
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 }
 
@@ -254,8 +256,8 @@ impl Search<'_> {
     }
 
     fn finish(mut self) -> Result<Found> {
-        let gap = self.volume.first_gap(&self.found.files, self.evidence.last_cluster())?;
-        self.evidence.settle(&mut self.found.files, &self.traces, gap.is_some());
+        let has_gap = self.volume.has_gap(&self.found.files, self.evidence.last_cluster())?;
+        self.evidence.settle(&mut self.found.files, &self.traces, has_gap);
         // Windows clears the upper half: the first cluster is then one of several.
         if self.needs_high && !self.keeps_high {
             for (file, trace) in self.found.files.iter_mut().zip(&self.traces) {
@@ -292,7 +294,7 @@ fn position(pieces: &[(ByteRange, Vec<u8>)], slot: usize) -> Option<u64> {
 pub(super) fn find(reads: &Reads, type_name: &'static str) -> Result<Found> {
     let bad = || Error::new(ErrorKind::Corrupt, "a boot sector of FAT that makes no sense");
     let shape = Fat::open(&**reads.source())?.ok_or_else(bad)?;
-    let volume = Volume { reads, shape, piece: RefCell::new(None) };
+    let volume = Volume { reads, shape, piece: RefCell::new(None), steps: Cell::new(STEPS) };
     let mut seen = HashSet::new();
     let pieces = if volume.shape.width == Width::Fat32 {
         volume.folder(volume.shape.root_cluster, false, &mut seen)?

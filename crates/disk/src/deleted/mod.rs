@@ -35,6 +35,8 @@ use std::fmt;
 const FILES: usize = 200_000;
 /// Runs of all of them together.
 const RUNS: usize = 2_000_000;
+/// Extents of the source that are looked at for all of them.
+const EXTENTS: u64 = 5_000_000;
 
 /// What can be said of the bytes of a deleted file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,9 +185,10 @@ pub fn find(source: &Source) -> Result<Found> {
     };
     let reads = Reads::new(source);
     let mut found = (finder.find)(&reads, content.type_name)?;
+    let mut left = EXTENTS;
     for file in &mut found.files {
         // What nobody has read is not intact, whatever its filesystem says.
-        let lost = file.content.lost(&**source, file.size)?;
+        let lost = file.content.lost(&**source, file.size, &mut left)?;
         lost.worsen(file, "some of it is not in this source", "none of it is in this source");
     }
     reads.finish(&mut found.missing);

@@ -144,6 +144,18 @@ pub(crate) fn victims(kind: &Kind) -> Made {
     made
 }
 
+/// The same, looked at while it is mounted again.
+pub(crate) fn pending(kind: &Kind) -> Made {
+    let mut made = victims(kind);
+    with(kind, &mut made, |made, root| {
+        fs::write(root.join("docs/last"), noise("last", 100_000)).unwrap();
+        run("sync", &made.image);
+        fs::copy(&made.image, made.folder.path().join("copy")).unwrap();
+    });
+    made.image = made.folder.path().join("copy");
+    made
+}
+
 fn remove_victims(made: &Made, root: &Path) {
     for path in made.victims.keys() {
         fs::remove_file(root.join(path)).unwrap();
