@@ -341,3 +341,23 @@ fn recovered(
     space.note(id, candidate.seen);
     Ok(Some(times(file)))
 }
+
+/// A volume of 1000 blocks of 1 KiB, for tests of what is read with it.
+#[cfg(test)]
+pub(super) fn sample(reads: &Reads) -> Volume<'_> {
+    let groups = vec![Group::default()];
+    Volume {
+        reads,
+        block: 1024,
+        blocks: 1000,
+        first_block: 1,
+        per_group: 8192,
+        cluster: 1,
+        inodes_per_group: 64,
+        inodes: 64,
+        inode_size: 128,
+        is_dirty: false,
+        groups,
+        sb: vec![0; 1024],
+    }
+}

@@ -205,3 +205,102 @@ impl Walk<'_> {
         self.fill(end, place);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::super::ext::sample;
+    use super::super::reads::Reads;
+    use super::*;
+    use block::Source;
+    use std::sync::Arc;
+    use testkit::Memory;
+
+    /// An inode of which this is the map.
+    fn inode(is_extents: bool, map: &[u8]) -> Vec<u8> {
+        let mut inode = vec![0; 128];
+        inode[34] = if is_extents { 8 } else { 0 };
+        inode[40..40 + map.len()].copy_from_slice(map);
+        inode
+    }
+
+    /// A node: its depth, and entries of first block, length or child, start.
+    fn node(depth: u16, entries: &[(u32, u16, u32)]) -> Vec<u8> {
+        let count = u16::try_from(entries.len()).unwrap();
+        let mut bytes: Vec<u8> =
+            [0xF30A, count, 4, depth, 0, 0].iter().flat_map(|n| n.to_le_bytes()).collect();
+        for (first, len, start) in entries {
+            bytes.extend(first.to_le_bytes());
+            if depth == 0 {
+                bytes.extend([len.to_le_bytes(), [0, 0]].concat());
+                bytes.extend(start.to_le_bytes());
+            } else {
+                bytes.extend(start.to_le_bytes());
+                bytes.extend([0; 4]);
+            }
+        }
+        bytes
+    }
+
+    /// The map of a file, where block 500 is this.
+    fn mapped(inode: &[u8], size: u64, block: Option<Vec<u8>>) -> Option<Mapped> {
+        let disk: Source = Arc::new(Memory::new(vec![0; 1 << 20]));
+        let reads = Reads::new(&disk);
+        let as_of = |number: u64| Ok(block.clone().filter(|_| number == 500));
+        Mapped::of(&sample(&reads), inode, size, &as_of).unwrap()
+    }
+
+    fn runs(map: &Mapped) -> Vec<(u64, Option<u64>)> {
+        let place = |run: &Run| match run.place {
+            Place::At(at) => Some(at / 1024),
+            Place::Zero => Some(0),
+            Place::Unknown => None,
+        };
+        map.runs.iter().map(|run| (run.len, place(run))).collect()
+    }
+
+    #[test]
+    fn extents_and_holes() {
+        let map = mapped(&inode(true, &node(0, &[(0, 2, 100), (5, 1, 200)])), 5500, None).unwrap();
+        assert_eq!(runs(&map), [(2048, Some(100)), (3072, Some(0)), (380, Some(200))]);
+        assert!(map.is_whole() && !map.is_growing && map.taken == 3);
+        // Behind its end, and not written to: writing was not done.
+        let behind = mapped(&inode(true, &node(0, &[(0, 3, 100)])), 1024, None).unwrap();
+        let reserved = mapped(&inode(true, &node(0, &[(0, 32769, 100)])), 1024, None).unwrap();
+        assert!(behind.is_growing && reserved.is_growing && runs(&reserved) == [(1024, Some(0))]);
+    }
+
+    #[test]
+    fn what_is_lost_is_not_a_hole() {
+        let tree = inode(true, &node(1, &[(0, 0, 500), (8, 0, 600)]));
+        let leaf = node(0, &[(0, 8, 100)]);
+        let map = mapped(&tree, 12 << 10, Some(leaf.clone())).unwrap();
+        assert_eq!(runs(&map), [(8192, Some(100)), (4096, None)]);
+        assert!(!map.is_whole());
+        let map = mapped(&tree, 12 << 10, None).unwrap();
+        assert_eq!(runs(&map), [(12 << 10, None)]);
+        // A leaf that is none, one that goes back, a node below itself.
+        for bad in [vec![0; 1024], node(0, &[(4, 1, 100), (2, 1, 101)]), node(1, &[(0, 0, 500)])] {
+            assert!(!mapped(&tree, 12 << 10, Some(bad)).unwrap().is_whole());
+        }
+        // A block beyond the volume.
+        assert_eq!(
+            runs(&mapped(&inode(true, &node(0, &[(0, 1, 1000)])), 1024, None).unwrap()),
+            [(1024, None)]
+        );
+        assert!(mapped(&inode(true, &[0; 12]), 1024, None).is_none());
+    }
+
+    #[test]
+    fn lists_of_blocks() {
+        let mut direct: Vec<u8> = (100u32..112).flat_map(u32::to_le_bytes).collect();
+        direct.extend(500u32.to_le_bytes());
+        let mut list = vec![0; 1024];
+        list[..8].copy_from_slice(&[200, 0, 0, 0, 201, 0, 0, 0]);
+        let map = mapped(&inode(false, &direct), 14 << 10, Some(list)).unwrap();
+        assert_eq!(runs(&map), [(12 << 10, Some(100)), (2048, Some(200))]);
+        assert_eq!((map.taken, map.is_whole()), (15, true));
+        let lost = mapped(&inode(false, &direct), 14 << 10, None).unwrap();
+        assert_eq!(runs(&lost), [(12 << 10, Some(100)), (2048, None)]);
+    }
+}

@@ -253,3 +253,54 @@ fn entry(block: &[u8], at: usize, end: usize, is_listed: bool) -> Option<Entry<'
     let sane = inode != 0 && name_len != 0 && file_type <= 7 && fits;
     (sane && !name.iter().any(|byte| matches!(byte, 0 | b'/'))).then_some(Entry { inode, name, is_listed })
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    /// Entries of a block of 128 bytes: inode, length, name.
+    fn block(parts: &[(u32, u16, &str)]) -> Vec<u8> {
+        let (mut block, mut at) = (vec![0; 128], 0);
+        for (inode, rec_len, name) in parts {
+            block[at..at + 4].copy_from_slice(&inode.to_le_bytes());
+            block[at + 4..at + 6].copy_from_slice(&rec_len.to_le_bytes());
+            (block[at + 6], block[at + 7]) = (u8::try_from(name.len()).unwrap(), 1);
+            block[at + 8..at + 8 + name.len()].copy_from_slice(name.as_bytes());
+            at += usize::from(*rec_len);
+        }
+        block
+    }
+
+    fn read(block: &[u8]) -> Option<Vec<(u64, String, bool)>> {
+        let text = |entry: &Entry<'_>| String::from_utf8_lossy(entry.name).into_owned();
+        let entries = entries(block, 1000)?;
+        Some(entries.iter().map(|entry| (entry.inode, text(entry), entry.is_listed)).collect())
+    }
+
+    #[test]
+    fn names_between_others_are_found() {
+        let mut deleted = block(&[(12, 12, "."), (13, 16, "gone.txt"), (14, 100, "here")]);
+        let all = |listed: bool| {
+            vec![(12, ".".into(), true), (13, "gone.txt".into(), listed), (14, "here".into(), true)]
+        };
+        assert_eq!(read(&deleted), Some(all(true)));
+        // The entry in front takes the room of one that is removed; the first of a block loses its inode.
+        deleted[4] = 28;
+        assert_eq!(read(&deleted), Some(all(false)));
+        assert_eq!(read(&block(&[(0, 128, "lost")])), Some(vec![]));
+    }
+
+    #[test]
+    fn what_is_no_folder_is_none() {
+        let good = block(&[(12, 12, "."), (14, 116, "here")]);
+        assert!(read(&good).is_some());
+        // An inode that there is not, lengths that are too short, odd, too long; a name that is none.
+        for (at, byte) in [(3, 1), (4, 4), (4, 13), (17, 1), (6, 9), (20, b'/'), (20, 0)] {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            assert_eq!(read(&bad), None, "byte {at}");
+        }
+        assert_eq!(read(&[0; 128]), None);
+    }
+}
