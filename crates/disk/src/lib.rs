@@ -25,6 +25,7 @@ mod script;
 mod sector_size;
 mod slices;
 mod types;
+pub mod used;
 
 pub use boot_entry::{BootEntry, BootId, BootPartition};
 pub use finding::Finding;

@@ -21,7 +21,7 @@ mod ntfs;
 mod ntfs_files;
 mod older;
 mod readonly;
-mod sum;
+pub(crate) mod sum;
 mod swap;
 mod ufs;
 mod uuid;

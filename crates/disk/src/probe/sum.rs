@@ -1,7 +1,7 @@
 //! Checksums that superblocks carry.
 
 /// CRC-32C (Castagnoli), reflected, without the final complement.
-pub(super) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     reflected(0x82F6_3B78, seed, bytes)
 }
 
