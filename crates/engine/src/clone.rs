@@ -122,6 +122,7 @@ pub fn plan_clone(
         work: Work {
             source,
             plan,
+            filled: 0,
             proof: Proof::Passed,
             last,
             sector,

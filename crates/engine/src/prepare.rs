@@ -148,6 +148,7 @@ fn work(size: u64, sector: SectorSize, partition: ByteRange, sectors: Vec<(u64, 
     Ok(Work {
         source,
         plan,
+        filled: 0,
         proof: Proof::Passed,
         last,
         sector,
@@ -280,7 +281,7 @@ mod tests {
     fn partitions_begin_where_a_disk_wants_it() {
         const MIB: u64 = 1 << 20;
         let grain = |optimal, physical_sector, offset| {
-            let hints = IoHints { optimal, physical_sector, offset };
+            let hints = IoHints { optimal, physical_sector, offset, zeroes: 0 };
             let Alignment { grain, offset } = alignment(hints, SectorSize::B512);
             (grain, offset)
         };

@@ -6,7 +6,7 @@ use crate::relocate;
 use crate::survey::{Survey, survey};
 use crate::verify::plan_of;
 use crate::write_disk::{Proof, Work, WritePlan, ends};
-use block::{ByteRange, Error, ErrorKind, FillAbsent, Result, Role, SectorSize, Slice, Source};
+use block::{ByteRange, Error, ErrorKind, FillAbsent, Result, Role, SectorSize, Slice};
 use device::{Facts, Monitor, Place, Refusal, Wanted};
 use image::{Backup, RegionInfo};
 use std::path::PathBuf;
@@ -46,16 +46,29 @@ pub fn plan_restore(
     }
     let sector = SectorSize::new(manifest.disk.sector_size).unwrap_or(SectorSize::B512);
     let disk = backup.disk()?;
+    let free = free_left_out(manifest, options.part);
     let region = options.part.map(|number| partition(backup, number)).transpose()?;
     let (mut notes, mut refusals, mut patched) = (vec![], vec![], vec![]);
     let mut plan = plan_of(manifest)?;
-    let mut source: Source = Arc::new(FillAbsent(Arc::clone(&disk)));
+    let mut source = Arc::clone(&disk);
     let mut need = disk.size();
     let mut window = ByteRange::span(0, need);
     let target = match destination {
         Destination::File(_) => None,
         Destination::Device(place) => Some((place, look(opener, place)?)),
     };
+    let fills = match &target {
+        // A new file has holes.
+        None => true,
+        Some((place, _)) => zeroes_fast(opener.monitor, place)?,
+    };
+    if fills {
+        source = Arc::new(FillAbsent(source));
+    }
+    if free > 0 {
+        let becomes = if fills { "it becomes zeroes" } else { "the target keeps what it holds there" };
+        notes.push(format!("{free} bytes of free space were not saved (--skip-free): {becomes}"));
+    }
     if let Some(region) = region {
         let range = region.range();
         let onto_disk = target.as_ref().is_some_and(|(place, _)| place.is_whole_disk());
@@ -128,6 +141,7 @@ pub fn plan_restore(
         work: Work {
             source,
             plan,
+            filled: if fills { free } else { 0 },
             proof,
             last,
             sector,
@@ -136,6 +150,19 @@ pub fn plan_restore(
             touched: AtomicBool::new(false),
         },
     })
+}
+
+/// Bytes of free space that were left out of what is restored.
+fn free_left_out(manifest: &image::Manifest, part: Option<u32>) -> u64 {
+    let wanted = |volume: &&image::FreeInfo| part.is_none() || volume.partition == part;
+    manifest.free_space.iter().flatten().filter(wanted).map(|volume| volume.absent).sum()
+}
+
+/// Does a target make zeroes at next to no cost? Disks with heads write them like everything else, and what they
+/// held does no harm there.
+fn zeroes_fast(monitor: &dyn Monitor, place: &Place) -> Result<bool> {
+    let knows_how = monitor.io_hints(place.disk.instance)?.zeroes > 0;
+    Ok(knows_how && place.disk.rotational == Some(false))
 }
 
 /// What a target holds, as it is shown before anything is written.

@@ -44,7 +44,7 @@ pub fn save(subject: &Subject, plan: SavePlan, files: &dyn Files, ctx: &Context)
     ctx.expect(&[(bytes, UNIT), (check, CHECK_WEIGHT)]);
     ctx.phase("reading", Side::Source, bytes, UNIT);
 
-    let (report, digests, file_digests) = read_disk(subject, &plan, &manifest, store, ctx)
+    let (report, digests, file_digests) = read_disk(&plan, &manifest, store, ctx)
         .map_err(|error| name_sectors(error, plan.survey.layout.sector))?;
     let Written { store, files, index, totals, lost, mut sums } = report.summary;
     manifest.sittings[0] =
@@ -93,7 +93,6 @@ pub(crate) fn name_sectors(error: Error, sector: SectorSize) -> Error {
 
 /// The copy itself, with the serial digests that were asked for.
 fn read_disk(
-    subject: &Subject,
     plan: &SavePlan,
     manifest: &Manifest,
     store: Store,
@@ -114,7 +113,7 @@ fn read_disk(
             sum_while_writing: !options.check,
         },
     )?;
-    let source: &dyn ReadAt = &*subject.source;
+    let source: &dyn ReadAt = &*plan.source;
     let serial: Vec<_> = options.digests.iter().copied().filter(|a| *a != Algorithm::Blake3).collect();
     if options.digests.is_empty() {
         let report = copy(&plan.plan, source, writer, ctx)?;
@@ -205,6 +204,7 @@ fn first_manifest(subject: &Subject, plan: &SavePlan, started: Timestamp) -> Man
         files: plan.files.iter().map(planned).collect(),
         index: IndexInfo { name: format!("{}.idx", plan.base), pages: None, digest: None },
         firmware: crate::boot::firmware(&plan.boot_variables, layout),
+        free_space: plan.free_space.clone(),
         totals: None,
         digests: DiskDigests::default(),
         options: image::Options {

@@ -5,12 +5,14 @@ use crate::estimate::{self, Estimate};
 use crate::names;
 use crate::open::{Kind, Opener, Subject};
 use crate::plan::Plan;
+use crate::skip_free;
 use crate::survey::{Survey, survey};
-use block::{Error, ErrorKind, Files, Found, Region, Result, Role};
+use block::{Error, ErrorKind, Files, Found, Region, Result, Role, Source};
 use device::{Below, Hidden, Monitor};
 use image::{Encoding, Hex, Level, Room};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How a disk is to be kept.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct SaveOptions {
     pub digests: Vec<Algorithm>,
     /// Only these partitions, and what makes the disk one.
     pub parts: Option<Vec<u32>>,
+    /// Leave out what filesystems do not use.
+    pub skip_free: bool,
     /// Most bytes of one file.
     pub split: Option<u64>,
     /// The user's words.
@@ -64,6 +68,8 @@ pub struct SavePlan {
     pub files: Vec<PlannedFile>,
     /// Bytes of the disk that are left out.
     pub left_out: u64,
+    /// Bytes of what is kept that no filesystem uses, and that are left out too.
+    pub free_left_out: u64,
     /// Bytes that the folder will need, about.
     pub need: u64,
     /// Bytes that are free where it is made.
@@ -74,6 +80,10 @@ pub struct SavePlan {
     pub unfinished: Vec<PathBuf>,
     pub(crate) options: SaveOptions,
     pub(crate) plan: Plan,
+    /// What is read: the subject's bytes, or those of them that are in use.
+    pub(crate) source: Source,
+    /// Of each volume, what became of its free space; `None` if nobody asked.
+    pub(crate) free_space: Option<Vec<image::FreeInfo>>,
     pub(crate) backup_id: Hex<16>,
     pub(crate) disk_id: String,
     pub(crate) hidden: Vec<String>,
@@ -148,7 +158,15 @@ pub fn plan_save(
     let (plan, files) = place(&survey, &base, &options)?;
     let disk_id = disk_id(subject, opener, &survey)?;
     let left_out = subject.source.size() - plan.bytes();
-    let Estimate { need, least } = estimate::estimate(&*subject.source, &plan, &options)?;
+    let mut source = Arc::clone(&subject.source);
+    let mut free_space = None;
+    if options.skip_free {
+        let skipping = skip_free::look(subject, &survey, &plan, image::grid_for(survey.layout.size))?;
+        notes.extend(skipping.volumes.iter().map(skip_free::sentence));
+        source = skipping.source;
+        free_space = Some(skipping.volumes);
+    }
+    let Estimate { need, least } = estimate::estimate(&*source, &plan, &options)?;
     if least > room.free {
         let words = format!(
             "not enough room in {}: this needs about {need} bytes, {} are free",
@@ -167,10 +185,13 @@ pub fn plan_save(
         base,
         files,
         left_out,
+        free_left_out: free_space.iter().flatten().map(|volume| volume.absent).sum(),
         need,
         notes,
         options,
         plan,
+        source,
+        free_space,
         disk_id,
         hidden,
         boot_variables: if is_attached { opener.monitor.boot_variables() } else { vec![] },

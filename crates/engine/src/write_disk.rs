@@ -40,6 +40,8 @@ pub(crate) struct Work {
     /// Reads as the target will.
     pub(crate) source: Source,
     pub(crate) plan: Plan,
+    /// Bytes that nobody has and that the source fills with zeroes.
+    pub(crate) filled: u64,
     /// How the read-back knows what was written.
     pub(crate) proof: Proof,
     /// The sectors that make the target what it will be, ascending.
@@ -85,8 +87,10 @@ pub struct Written {
     pub bytes: u64,
     /// Bytes that are bad in the source; zeroes on the target.
     pub bad: u64,
-    /// Bytes that the source does not hold; zeroes on the target.
+    /// Bytes that the source does not hold; zeroes on the target but for those that are `kept`.
     pub absent: u64,
+    /// Bytes that the source does not hold and where the target keeps what it held.
+    pub kept: u64,
     /// First and last sector of what does not read back as it was written.
     pub differ: Vec<(u64, u64)>,
     /// Of a mend: bytes that differed and were written.
@@ -138,8 +142,9 @@ pub(crate) fn write(work: &Work, target: &dyn WriteAt, ctx: &Context) -> Result<
         };
         let lost = |kind| report.missing.iter().filter(move |e| e.kind == kind).map(|e| e.range.len());
         written.bad += lost(ExtentKind::Bad).sum::<u64>();
-        written.absent += lost(ExtentKind::Absent).sum::<u64>();
+        written.kept += lost(ExtentKind::Absent).sum::<u64>();
     }
+    written.absent = written.kept + work.filled;
     written.differ = match &work.proof {
         Proof::Backup { .. } => read_back(work, &[&work.plan], target, None, ctx)?,
         // In the buffers in which it was written.
@@ -182,6 +187,7 @@ impl Work {
         Self {
             source: Arc::new(source),
             plan: Plan::whole(size).expect("a plan of one region"),
+            filled: 0,
             proof: Proof::Passed,
             last: ends(ByteRange::span(0, size)),
             sector: SectorSize::B512,

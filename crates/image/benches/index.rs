@@ -92,6 +92,7 @@ fn manifest(backup_id: Hex<16>, files: Vec<FileInfo>, index: IndexInfo) -> Manif
         files,
         index,
         firmware: None,
+        free_space: None,
         totals: None,
         digests: DiskDigests::default(),
         options: Options { format: Encoding::Zst, level: Some(1), whole: false, split: None, parts: None },

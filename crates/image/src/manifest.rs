@@ -49,6 +49,9 @@ pub struct Manifest {
     /// What the firmware of the machine starts from this disk; `None`: nothing, no UEFI, or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firmware: Option<FirmwareInfo>,
+    /// What became of the free space of filesystems; `None`: it was kept like everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_space: Option<Vec<FreeInfo>>,
     /// Bytes of the disk by kind; `None` while unfinished.
     pub totals: Option<Totals>,
     /// Of the whole disk in LBA order, absent and bad bytes as zeroes.
@@ -313,6 +316,39 @@ pub struct FirmwareEntry {
     pub partition: u32,
     /// The program: `\EFI\debian\shimx64.efi`.
     pub path: Option<String>,
+}
+
+/// What became of the free space of one partition or volume (FORMAT 2.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeInfo {
+    /// First byte on the disk.
+    pub start: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Its number as the kernel counts; `None`: the disk without a table.
+    pub partition: Option<u32>,
+    /// What was recognised, in words.
+    pub title: Option<String>,
+    /// What was known of its free space.
+    pub map: MapWord,
+    /// Why no more was known.
+    pub why: Option<String>,
+    /// Bytes that are in use by that.
+    pub used: u64,
+    /// Bytes of it that are absent.
+    pub absent: u64,
+}
+
+/// How much was known of the free space of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapWord {
+    /// As the filesystem itself counts.
+    Exact,
+    /// Some of what is kept may be free.
+    Conservative,
+    /// Nothing: all of it is kept.
+    Whole,
 }
 
 /// Bytes of the disk by kind.

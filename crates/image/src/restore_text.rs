@@ -47,6 +47,14 @@ impl Text<'_> {
             writeln!(f, "NOT ALL COULD BE READ: {bad} bytes on bad sectors are zeroes in these files.")?;
             writeln!(f, "{}.map lists them.\n", self.0.name)?;
         }
+        let free: u64 = self.0.free_space.iter().flatten().map(|volume| volume.absent).sum();
+        if free > 0 {
+            writeln!(
+                f,
+                "FREE SPACE WAS LEFT OUT: {free} bytes that no filesystem used are zeroes in these files."
+            )?;
+            writeln!(f, "What is restored holds the same files; it is not the same disk bit for bit.\n")?;
+        }
         let mut left_out = self.0.regions.iter().filter(|region| region.file.is_none()).peekable();
         if left_out.peek().is_some() {
             writeln!(f, "LEFT OUT, not in this backup; what is there on the target stays as it is:")?;

@@ -128,6 +128,9 @@ pub struct ShowArgs {
     /// Read gaps and unrecognised regions whole, not only ends and samples
     #[arg(long)]
     pub deep: bool,
+    /// How much of each filesystem is in use, by its own map of what is free
+    #[arg(long)]
+    pub map: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -180,6 +183,9 @@ pub struct SaveArgs {
     /// Only these partitions and what makes the disk one
     #[arg(long, value_delimiter = ',', value_name = "N")]
     pub part: Option<Vec<u32>>,
+    /// Leave out what the filesystems do not use: what is restored holds the same files, not the same bits
+    #[arg(long)]
+    pub skip_free: bool,
     /// No file larger than this: 4G, 700M
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub split: Option<u64>,

@@ -23,6 +23,7 @@ struct Document<'a> {
     bytes: u64,
     bad: u64,
     absent: u64,
+    kept: u64,
     differ: &'a [(u64, u64)],
     #[serde(skip_serializing_if = "Option::is_none")]
     boot: Option<BootOut<'a>>,
@@ -118,6 +119,7 @@ fn finish(
         bytes: restored.bytes,
         bad: restored.bad,
         absent: restored.absent,
+        kept: restored.kept,
         differ: &restored.differ,
         boot: boot.map(Boot::out),
         notes,
@@ -127,13 +129,21 @@ fn finish(
     if restored.bad > 0 {
         lines.push(format!("{} are bad in the backup and are zeroes now", exact(restored.bad)));
     }
-    if restored.absent > 0 {
-        lines.push(format!("{} are not in the backup and are zeroes now", exact(restored.absent)));
+    let zeroed = restored.absent.saturating_sub(restored.kept);
+    if zeroed > 0 {
+        lines.push(format!("{} are not in the backup and are zeroes now", exact(zeroed)));
+    }
+    if restored.kept > 0 {
+        let kept = exact(restored.kept);
+        lines.push(format!("{kept} that were not saved keep what the target held"));
     }
     lines.extend(boot.iter().filter(|_| exit != Exit::Mismatch).flat_map(|boot| boot.lines()));
     let next = match (exit, args.no_check) {
         (Exit::Mismatch, _) => "The target is not to be trusted: try another one",
         (_, true) => "It was not read back",
+        _ if restored.absent > 0 => {
+            "All that the backup holds was read back and is the same; the free space is not that of the disk that was saved"
+        }
         _ => "It was read back and is the same",
     };
     let next = match twin.filter(|_| exit != Exit::Mismatch) {

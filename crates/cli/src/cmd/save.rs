@@ -19,6 +19,7 @@ struct Document<'a> {
     size: u64,
     stored: u64,
     missing: u64,
+    absent: u64,
     notes: &'a [String],
 }
 
@@ -30,6 +31,7 @@ struct DryRun<'a> {
     size: u64,
     files: Vec<DryFile<'a>>,
     left_out: u64,
+    free_left_out: u64,
     need: u64,
     free: u64,
     notes: &'a [String],
@@ -90,6 +92,7 @@ fn options(args: &SaveArgs) -> SaveOptions {
             Format::Raw => image::Encoding::Raw,
         },
         whole: args.whole,
+        skip_free: args.skip_free,
         level: args.level,
         digests: args
             .digest
@@ -121,6 +124,7 @@ fn dry_run(args: &SaveArgs, subject: &Subject, plan: &SavePlan) -> Result<Exit> 
         size: subject.source.size(),
         files: plan.files.iter().map(|file| DryFile { name: &file.name, length: file.length }).collect(),
         left_out: plan.left_out,
+        free_left_out: plan.free_left_out,
         need: plan.need,
         free: plan.free,
         notes: &plan.notes,
@@ -129,6 +133,9 @@ fn dry_run(args: &SaveArgs, subject: &Subject, plan: &SavePlan) -> Result<Exit> 
     lines.extend(plan.files.iter().map(|file| format!("  {:<40} of {}", file.name, exact(file.length))));
     if plan.left_out > 0 {
         lines.push(format!("left out: {}", exact(plan.left_out)));
+    }
+    if plan.free_left_out > 0 {
+        lines.push(format!("free space left out: {}", exact(plan.free_left_out)));
     }
     lines.push(format!("needs about {}; {} are free", exact(plan.need), exact(plan.free)));
     match args.job.json {
@@ -149,11 +156,17 @@ fn finish(args: &SaveArgs, saved: &Saved, notes: &[String]) -> Result<Exit> {
         size: manifest.disk.size,
         stored: saved.stored,
         missing: saved.missing,
+        absent: manifest.totals.map_or(0, |totals| totals.absent),
         notes,
     };
     let files = count(manifest.files.len() as u64, "stored file");
+    let free = manifest.free_space.iter().flatten().map(|volume| volume.absent).sum();
+    let without = match free {
+        0 => String::new(),
+        free => format!("\n{} of free space are not in it", exact(free)),
+    };
     let answer = format!(
-        "{folder}\n{} kept in {} ({}), {files}\nseal {}",
+        "{folder}\n{} kept in {} ({}), {files}{without}\nseal {}",
         exact(manifest.disk.size),
         size(saved.stored),
         percent(saved.stored, manifest.disk.size),

@@ -4,9 +4,10 @@ use super::Tools;
 use super::content::{ContentOut, sectors, words};
 use crate::args::ShowArgs;
 use crate::exit::Exit;
-use crate::ui::text::{Align, size, table};
+use crate::ui::text::{Align, exact, size, table};
 use crate::ui::{answer, json};
 use block::{Result, Role, SectorSize};
+use disk::used::{Exactness, UsedMap};
 use disk::{Partition, Table};
 use engine::{OpenOptions, Subject, Survey, Surveyed};
 use serde::Serialize;
@@ -64,6 +65,39 @@ struct RegionOut {
     zero: Option<bool>,
     exhaustive: Option<bool>,
     random: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map: Option<MapOut>,
+}
+
+/// What is in use; only with `--map`, of what was recognised.
+#[derive(Serialize)]
+struct MapOut {
+    used: u64,
+    free: u64,
+    runs: usize,
+    exactness: &'static str,
+    why: Option<String>,
+}
+
+impl MapOut {
+    fn new(map: &UsedMap) -> Self {
+        let (exactness, why) = match map.exactness() {
+            Exactness::Exact => ("exact", None),
+            Exactness::Conservative(why) => ("conservative", Some(why.clone())),
+            Exactness::Unknown(why) => ("unknown", Some(why.clone())),
+        };
+        Self { used: map.used_bytes(), free: map.free_bytes(), runs: map.used().len(), exactness, why }
+    }
+
+    fn line(&self, role: Role) -> String {
+        let why = self.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        match self.exactness {
+            "unknown" => format!("map: {role}: not known what is free{why}"),
+            word => {
+                format!("map: {role}: {} in use, {} free ({word}{why})", exact(self.used), exact(self.free))
+            }
+        }
+    }
 }
 
 /// Carries out `show`.
@@ -72,14 +106,19 @@ pub fn run(args: &ShowArgs, tools: &Tools) -> Result<Exit> {
         .opener()
         .open(&args.source, OpenOptions { live: true, exclusive: false, sector: args.sector_size })?;
     let survey = engine::survey(&subject.source, subject.sector, args.deep)?;
+    let map = |found: &Surveyed| match &found.content {
+        Some(_) if args.map => engine::used_map(&subject.source, found).map(|map| Some(MapOut::new(&map))),
+        _ => Ok(None),
+    };
+    let maps = survey.regions.iter().map(map).collect::<Result<Vec<_>>>()?;
     match args.json {
-        true => json::answer(&document(args, &subject, &survey))?,
-        false => answer(&text(&subject, &survey))?,
+        true => json::answer(&document(args, &subject, &survey, maps))?,
+        false => answer(&text(&subject, &survey, &maps))?,
     }
     Ok(Exit::Done)
 }
 
-fn text(subject: &Subject, survey: &Survey) -> String {
+fn text(subject: &Subject, survey: &Survey, maps: &[Option<MapOut>]) -> String {
     let layout = &survey.layout;
     let sector = layout.sector;
     let count = sector.count(layout.size);
@@ -100,6 +139,11 @@ fn text(subject: &Subject, survey: &Survey) -> String {
     ];
     let rows: Vec<_> = survey.regions.iter().map(|found| row(survey, found, sector)).collect();
     text += &table(columns, &rows);
+    for (found, map) in survey.regions.iter().zip(maps) {
+        if let Some(map) = map {
+            text += &format!("{}\n", map.line(found.region.role));
+        }
+    }
     for finding in &layout.findings {
         text += &format!("{}: {}\n", if finding.damage { "damaged" } else { "note" }, finding.text);
     }
@@ -129,7 +173,12 @@ fn row(survey: &Survey, found: &Surveyed, sector: SectorSize) -> [String; 6] {
     ]
 }
 
-fn document<'a>(args: &'a ShowArgs, subject: &Subject, survey: &'a Survey) -> Document<'a> {
+fn document<'a>(
+    args: &'a ShowArgs,
+    subject: &Subject,
+    survey: &'a Survey,
+    maps: Vec<Option<MapOut>>,
+) -> Document<'a> {
     let layout = &survey.layout;
     Document {
         source: args.source.to_string_lossy().into_owned(),
@@ -147,7 +196,12 @@ fn document<'a>(args: &'a ShowArgs, subject: &Subject, survey: &'a Survey) -> Do
         },
         partitions: layout.partitions.iter().map(|partition| partition_out(survey, partition)).collect(),
         member: survey.member.as_ref().map(ContentOut::new),
-        regions: survey.regions.iter().map(|found| region_out(found, layout.sector)).collect(),
+        regions: survey
+            .regions
+            .iter()
+            .zip(maps)
+            .map(|(found, map)| region_out(found, map, layout.sector))
+            .collect(),
         advice: survey.advice(),
     }
 }
@@ -170,7 +224,7 @@ fn partition_out<'a>(survey: &'a Survey, partition: &'a Partition) -> PartitionO
     }
 }
 
-fn region_out(found: &Surveyed, sector: SectorSize) -> RegionOut {
+fn region_out(found: &Surveyed, map: Option<MapOut>, sector: SectorSize) -> RegionOut {
     let (first_lba, last_lba) = sectors(found, sector);
     let len = found.region.range.len();
     let (role, partition) = match found.region.role {
@@ -194,5 +248,6 @@ fn region_out(found: &Surveyed, sector: SectorSize) -> RegionOut {
         zero: found.filled.as_ref().map(|filled| filled.zero),
         exhaustive: found.filled.as_ref().map(|filled| filled.exhaustive),
         random: found.filled.as_ref().map(|filled| filled.random),
+        map,
     }
 }

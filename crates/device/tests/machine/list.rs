@@ -268,6 +268,6 @@ fn how_a_disk_wants_to_be_written() {
     fake.write("sys/class/block/sda/queue/optimal_io_size", "393216\n");
     for (text, offset) in [("3584\n", 3584), ("-1\n", 0)] {
         fake.write("sys/class/block/sda/alignment_offset", text);
-        assert_eq!(hints(), device::IoHints { optimal: 393_216, physical_sector, offset });
+        assert_eq!(hints(), device::IoHints { optimal: 393_216, physical_sector, offset, zeroes: 0 });
     }
 }

@@ -137,6 +137,7 @@ pub(crate) fn save(case: &Case, folder: &std::path::Path, known_holes: bool) -> 
         files: written.files,
         index: written.index,
         firmware: None,
+        free_space: None,
         totals: Some(written.totals),
         digests: DiskDigests::default(),
         options: Options {

@@ -46,6 +46,7 @@ impl Manifest {
         }
         self.check_names()?;
         self.check_regions()?;
+        self.check_free_space()?;
         let finished = self.finished.is_some();
         demand(self.index.pages.is_some() == self.index.digest.is_some(), "index without pages or digest")?;
         demand(!finished || self.index.digest.is_some(), "finished without an index digest")?;
@@ -71,6 +72,19 @@ impl Manifest {
             for part in file.parts.iter().filter(|part| part.name != file.name) {
                 demand(seen.insert(&part.name), "a file name occurs twice")?;
             }
+        }
+        Ok(())
+    }
+
+    /// Volumes lie on the disk, and not more of them is absent than there is.
+    fn check_free_space(&self) -> Result<()> {
+        let mut at = 0;
+        for volume in self.free_space.iter().flatten() {
+            let end = volume.start.checked_add(volume.length).filter(|end| *end <= self.disk.size);
+            demand(volume.start >= at, "volumes with free space are not in order")?;
+            at = end.ok_or_else(|| wrong("a volume with free space leaves the disk"))?;
+            let room = volume.length.checked_sub(volume.used);
+            demand(room.is_some_and(|room| volume.absent <= room), "more is absent than was free")?;
         }
         Ok(())
     }

@@ -138,3 +138,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn free_space_that_is_not_there() {
+    let volume = |start: u64, length: u64, used: u64, absent: u64| {
+        format!(
+            r#"{{"start":{start},"length":{length},"partition":1,"title":null,"map":"exact","why":null,"used":{used},"absent":{absent}}}"#
+        )
+    };
+    let with = |volumes: &[String]| {
+        with(r#""totals""#, &format!(r#""free_space":[{}],"totals""#, volumes.join(",")))
+    };
+    assert!(with(&[]).is_ok() && with(&[volume(0, GRID, 5, GRID - 5)]).is_ok());
+    assert!(with(&[volume(0, 10, 5, 0), volume(10, GRID - 10, 0, 0)]).is_ok());
+    let last = i64::MAX.unsigned_abs();
+    for wrong in [
+        vec![volume(1, GRID, 0, 0)],
+        vec![volume(0, GRID, 5, GRID - 4)],
+        vec![volume(0, GRID, GRID + 1, 0)],
+        vec![volume(last, last, 0, 0)],
+        vec![volume(0, 10, 0, u64::MAX)],
+        vec![volume(0, 11, 0, 0), volume(10, 20, 0, 0)],
+        vec![volume(10, 20, 0, 0), volume(0, 5, 0, 0)],
+    ] {
+        assert_eq!(with(&wrong).unwrap_err(), ErrorKind::Corrupt, "{wrong:?}");
+    }
+    let odd = volume(0, GRID, 0, 0).replace("exact", "perhaps");
+    assert_eq!(with(&[odd]).unwrap_err(), ErrorKind::Corrupt);
+}
