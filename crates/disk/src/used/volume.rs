@@ -2,7 +2,7 @@
 
 use block::field;
 use block::{ByteRange, Error, ErrorKind, ReadAt, Result};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// Bytes that one read may ask for: a node, a piece of a table.
 const LARGEST: u64 = 4 << 20;
@@ -10,16 +10,22 @@ const LARGEST: u64 = 4 << 20;
 /// densest there is.
 const SHARE: u64 = 16;
 const LEAST: u64 = 64 << 20;
+/// A small read takes as much with it: bitmaps of ext and nodes of trees often follow each other, and a disk with
+/// a moving head has it at the cost of one.
+const WINDOW: u64 = 128 << 10;
 
 /// A volume, and how much may still be read of it.
 pub(super) struct Volume<'a> {
     source: &'a dyn ReadAt,
     left: Cell<u64>,
+    /// What was read last, and where it begins.
+    window: RefCell<(u64, Vec<u8>)>,
 }
 
 impl<'a> Volume<'a> {
     pub(super) fn new(source: &'a dyn ReadAt) -> Self {
-        Self { source, left: Cell::new((source.size() / SHARE).saturating_add(LEAST)) }
+        let left = Cell::new((source.size() / SHARE).saturating_add(LEAST));
+        Self { source, left, window: RefCell::default() }
     }
 
     /// Bytes of it.
@@ -32,9 +38,29 @@ impl<'a> Volume<'a> {
         let range = ByteRange::within(self.size(), at, len)?;
         let left = self.left.get().checked_sub(len).filter(|_| len <= LARGEST);
         self.left.set(left.ok_or_else(|| corrupt("its structures are larger than they can be"))?);
+        if len < WINDOW / 2 {
+            if let Some(bytes) = self.in_window(range) {
+                return Ok(bytes);
+            }
+            let more = WINDOW.min(self.size().saturating_sub(at));
+            let mut bytes = vec![0; usize::try_from(more).unwrap_or(0)];
+            // Not all of it may be readable, and not all of it is needed.
+            if self.source.read_at(at, &mut bytes).is_ok() {
+                self.window.replace((at, bytes));
+                return self.in_window(range).or_corrupt("a read that is too short");
+            }
+        }
         let mut bytes = vec![0; usize::try_from(range.len()).unwrap_or(0)];
         self.source.read_at(at, &mut bytes)?;
         Ok(bytes)
+    }
+
+    fn in_window(&self, range: ByteRange) -> Option<Vec<u8>> {
+        let window = self.window.borrow();
+        let (start, bytes) = &*window;
+        let from = usize::try_from(range.start().checked_sub(*start)?).ok()?;
+        let len = usize::try_from(range.len()).ok()?;
+        Some(bytes.get(from..)?.get(..len)?.to_vec())
     }
 }
 
@@ -109,5 +135,21 @@ mod tests {
         let reads = (0..1000).take_while(|_| volume.read(0, LARGEST).is_ok()).count();
         assert_eq!(reads, 16);
         assert!(units(4096, u64::MAX / 4096, 2).is_err());
+    }
+
+    #[test]
+    fn what_lies_close_together_is_read_once_and_a_bad_place_hides_nothing() {
+        let bytes = testkit::pattern(1 << 20);
+        let bad = ByteRange::span(70_000, 70_512);
+        let disk = Memory::new(bytes.clone()).with(|disk| disk.bad = vec![bad]);
+        let volume = Volume::new(&disk);
+        for at in [0u64, 4096, 60_000, 66_000, 100_000, 104_096, 200_000, (1 << 20) - 4096] {
+            let want = bytes.get(usize::try_from(at).unwrap()..).and_then(|rest| rest.get(..4000));
+            assert_eq!(volume.read(at, 4000).ok().as_deref(), want, "{at}");
+        }
+        assert_eq!(volume.read(68_000, 4096).unwrap_err().kind(), ErrorKind::Media);
+        let reads = disk.reads.lock().unwrap().len();
+        volume.read((1 << 20) - 2000, 2000).unwrap();
+        assert_eq!(disk.reads.lock().unwrap().len(), reads);
     }
 }
