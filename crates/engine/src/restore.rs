@@ -154,8 +154,12 @@ pub fn plan_restore(
 
 /// Bytes of free space that were left out of what is restored.
 fn free_left_out(manifest: &image::Manifest, part: Option<u32>) -> u64 {
-    let wanted = |volume: &&image::FreeInfo| part.is_none() || volume.partition == part;
-    manifest.free_space.iter().flatten().filter(wanted).map(|volume| volume.absent).sum()
+    if part.is_none() {
+        let left_out: u64 = manifest.regions.iter().filter(|r| r.file.is_none()).map(|r| r.length).sum();
+        return manifest.totals.map_or(0, |totals| totals.absent.saturating_sub(left_out));
+    }
+    let volumes = manifest.free_space.iter().flatten().filter(|volume| volume.partition == part);
+    volumes.map(|volume| volume.absent).sum()
 }
 
 /// Does a target make zeroes at next to no cost? Disks with heads write them like everything else, and what they

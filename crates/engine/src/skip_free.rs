@@ -95,7 +95,7 @@ fn info(found: &Surveyed, map: &UsedMap, absent: u64) -> FreeInfo {
 pub(crate) fn sentence(info: &FreeInfo) -> String {
     let name = match info.partition {
         Some(number) => format!("partition {number}"),
-        None => "whole disk".to_owned(),
+        None => "all of it".to_owned(),
     };
     let what = info.title.as_ref().map_or(String::new(), |title| format!(" ({title})"));
     match (info.map, &info.why) {
@@ -120,6 +120,12 @@ struct SkipFree {
     inner: Source,
     /// Ascending, apart from each other, not empty.
     free: Vec<ByteRange>,
+}
+
+/// A disk of which these ranges are absent.
+#[cfg(test)]
+pub(crate) fn without(inner: Source, free: Vec<ByteRange>) -> Source {
+    Arc::new(SkipFree { inner, free })
 }
 
 impl SkipFree {

@@ -251,6 +251,22 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_is_left_as_it_was_and_is_no_difference() {
+        let mib = 1 << 20;
+        let hole = ByteRange::span(2 * mib + 65536, 3 * mib);
+        let source = crate::skip_free::without(Arc::new(Memory::new(disk())), vec![hole]);
+        let work = Work { source, ..Work::whole(Memory::new(disk())) };
+        let target = old();
+        let written = write(&work, &target, &ctx()).unwrap();
+        assert_eq!((written.kept, written.absent, written.bad), (hole.len(), hole.len(), 0));
+        assert_eq!(written.differ, []);
+        let bytes = target.bytes();
+        assert!(bytes[hole.index(0)].iter().all(|byte| *byte == 0xFF));
+        assert!(bytes[..hole.index(0).start] == disk()[..hole.index(0).start]);
+        assert!(bytes[hole.index(0).end..] == disk()[hole.index(0).end..]);
+    }
+
+    #[test]
     fn a_failing_write_leaves_no_disk() {
         for n in 2..12 {
             let target = old().with(|target| target.fail_write = Some(n));
