@@ -61,6 +61,7 @@ fn job(verb: &Verb) -> block::Result<Exit> {
         Verb::Clone(args) => cmd::clone::run(args, &tools),
         Verb::Ls(args) => cmd::ls::run(args, &tools),
         Verb::Cat(args) => cmd::cat::run(args, &tools),
+        Verb::Get(args) => cmd::get::run(args, &tools),
         Verb::Serve(args) => cmd::serve::run(args, &tools),
         Verb::Prepare(args) => cmd::prepare::run(args, &tools),
         Verb::Man(args) => cmd::man::run(args),

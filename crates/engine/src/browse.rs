@@ -3,6 +3,8 @@
 //! `Volumes` knows what may hold files; a [`Volume`] opens to a filesystem; [`resolve`] and [`expand`] go
 //! along paths inside it and [`Walk`] below them. None of them leaves the filesystem.
 
+mod contents;
+mod get;
 mod glob;
 mod locator;
 mod noting;
@@ -10,9 +12,16 @@ mod path;
 mod volumes;
 mod walk;
 
+pub use get::{Get, GetFault, GetOptions, Got};
 pub use glob::expand;
 pub use locator::Locator;
 pub use noting::{Lost, Noting};
 pub use path::{Found, resolve, resolve_stream};
 pub use volumes::{Volume, Volumes};
 pub use walk::{Below, Step, Walk, kind_of, list};
+
+/// Bytes are not to be had: nobody has them, or they are wrong.
+fn is_lost(error: &block::Error) -> bool {
+    use block::ErrorKind;
+    matches!(error.kind(), ErrorKind::Media | ErrorKind::Absent | ErrorKind::Corrupt)
+}

@@ -85,7 +85,7 @@ impl LocalFolder {
 }
 
 /// A name that leads nowhere else.
-fn one_component(name: &OsStr) -> rustix::io::Result<&OsStr> {
+pub(crate) fn one_component(name: &OsStr) -> rustix::io::Result<&OsStr> {
     let bytes = name.as_bytes();
     let elsewhere =
         [b"".as_slice(), b".", b".."].contains(&bytes) || bytes.iter().any(|b| b"/\0".contains(b));

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use image::Level;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 pub use values::{Digest, Format, Fs, ProgressMode};
 
 /// Everything that was typed.
@@ -76,6 +76,12 @@ pub enum Verb {
     /// Print the content of files
     #[command(after_long_help = help("selfsame cat BACKUP 5/etc/fstab\nselfsame cat ./cassandra.img 2/notes.txt:stream"))]
     Cat(CatArgs),
+    /// Copy files out, with all that is known of them
+    #[command(alias = "extract",
+              after_long_help = help("selfsame get BACKUP 5/home/anna/photo.jpg .\n\
+                                      selfsame get -r /mnt/big/cassandra-sda-20261123T092500Z 5/home ./home\n\
+                                      selfsame get ./cassandra.img '2/Documents and Settings/*/Desktop/*.doc' ./found"))]
+    Get(GetArgs),
     /// Give the disk to other programs over NBD, read-only or with changes kept apart
     #[command(after_long_help = help("selfsame serve BACKUP\nselfsame serve BACKUP --socket ./disk.sock\n\
                                       qemu-img convert -O qcow2 'nbd+unix:///?socket=./disk.sock' disk.qcow2\n\
@@ -324,6 +330,48 @@ pub struct CatArgs {
     pub sector_size: Option<SectorSize>,
 }
 
+/// `get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// A disk, a backup's folder or an image file
+    pub source: PathBuf,
+    /// What to copy: the partition and the path in it; `*`, `?` and `[..]` match names. Then OUT: a folder that
+    /// exists, to copy into, or a new name
+    #[arg(value_name = "PART/PATH... OUT", required = true, num_args = 2..)]
+    pub paths: Vec<OsString>,
+    /// Also folders, with all that is in them
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Replace files that exist
+    #[arg(long)]
+    pub force: bool,
+    /// Also streams, each as a file NAME:STREAM
+    #[arg(long)]
+    pub streams: bool,
+    /// Also named pipes and device nodes; needs root
+    #[arg(long)]
+    pub devices: bool,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
+    /// Output.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+impl GetArgs {
+    /// Where to.
+    pub fn out(&self) -> &Path {
+        // clap takes at least two.
+        self.paths.last().map_or(Path::new("."), Path::new)
+    }
+
+    /// What.
+    pub fn what(&self) -> &[OsString] {
+        self.paths.split_last().map_or(&[], |(_, what)| what)
+    }
+}
+
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -393,6 +441,7 @@ impl Verb {
             Self::Restore(args) => args.job.json,
             Self::Clone(args) => args.job.json,
             Self::Ls(args) => args.json,
+            Self::Get(args) => args.job.json,
             Self::Serve(args) => args.json,
             Self::Prepare(args) => args.job.json,
             Self::Cat(_) | Self::Man(_) => false,
@@ -401,7 +450,7 @@ impl Verb {
 
     /// Does it go into filesystems of strangers?
     pub fn reads_files(&self) -> bool {
-        matches!(self, Self::Ls(_) | Self::Cat(_))
+        matches!(self, Self::Ls(_) | Self::Cat(_) | Self::Get(_))
     }
 }
 
@@ -417,9 +466,16 @@ mod tests {
 
     #[test]
     fn the_words_that_people_type_work_too() {
-        for line in
-            ["list", "backup a b", "image a b", "check x", "write x sdb", "flash x sdb", "copy sda sdb"]
-        {
+        for line in [
+            "list",
+            "extract a 1/b c",
+            "backup a b",
+            "image a b",
+            "check x",
+            "write x sdb",
+            "flash x sdb",
+            "copy sda sdb",
+        ] {
             let words = std::iter::once("selfsame").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }

@@ -1,7 +1,7 @@
 //! `cat`: the bytes of files.
 
 use super::Tools;
-use super::files::{self, located};
+use super::files;
 use crate::args::CatArgs;
 use crate::exit::Exit;
 use crate::ui::{Out, say};
@@ -42,7 +42,7 @@ pub fn run(args: &CatArgs, tools: &Tools) -> Result<Exit> {
 
 /// `false`: nobody reads any more.
 fn cat(volumes: &Volumes, fs: &dyn FileSystem, path: &[u8], out: &mut Out) -> Result<bool> {
-    let at_disk = |error| located(volumes, error);
+    let at_disk = |error| volumes.located(error);
     let (found, stream) = resolve_stream(fs, path).map_err(at_disk)?;
     if stream.is_none() && found.meta.kind != FileKind::File {
         let what = match found.meta.kind {

@@ -2,7 +2,7 @@
 
 use super::Tools;
 use crate::ui::say;
-use block::{Error, ErrorKind, Result, SectorSize};
+use block::{Result, SectorSize};
 use disk::fs::{Condition, FileSystem};
 use engine::OpenOptions;
 use engine::browse::{Locator, Volume, Volumes};
@@ -29,7 +29,7 @@ pub(super) fn volumes(tools: &Tools, source: &Path, sector: Option<SectorSize>) 
 pub(super) fn open(volumes: &Volumes, locator: &Locator) -> Result<Opened> {
     volumes.noting().take();
     let volume = volumes.find(locator)?;
-    let fs = volume.open().map_err(|error| located(volumes, error))?;
+    let fs = volume.open().map_err(|error| volumes.located(error))?;
     let info = fs.info();
     if info.condition != Condition::Clean {
         say(&format!("note: {} ({}): {}", volume.name, info.type_name, info.condition));
@@ -43,14 +43,4 @@ pub(super) fn open(volumes: &Volumes, locator: &Locator) -> Result<Opened> {
 /// Locators as typed, all of one filesystem or each of its own.
 pub(super) fn locators<'a>(typed: impl IntoIterator<Item = &'a OsStr>) -> Result<Vec<Locator>> {
     typed.into_iter().map(Locator::parse).collect()
-}
-
-/// With the sectors, where it was the disk that failed.
-pub(super) fn located(volumes: &Volumes, error: Error) -> Error {
-    let lost = volumes.noting().take();
-    let from_disk = matches!(error.kind(), ErrorKind::Media | ErrorKind::Absent | ErrorKind::Corrupt);
-    let Some(lost) = lost.filter(|_| from_disk) else { return error };
-    let (first, last) = volumes.sectors(lost.range);
-    let place = if first == last { format!("LBA {first}") } else { format!("LBA {first} to {last}") };
-    Error::new(error.kind(), format!("{error}; {place} of the disk"))
 }

@@ -2,7 +2,7 @@
 
 use super::Tools;
 use super::file_line::{EntryOut, columns};
-use super::files::{self, Opened, located};
+use super::files::{self, Opened};
 use crate::args::LsArgs;
 use crate::exit::Exit;
 use crate::ui::text::{Align, printable, size, table};
@@ -61,7 +61,7 @@ pub fn run(args: &LsArgs, tools: &Tools) -> Result<Exit> {
     let locator = Locator::parse(typed)?;
     let opened = files::open(&volumes, &locator)?;
     let follow = !args.long;
-    let found = expand(&*opened.fs, &locator.path, follow).map_err(|error| located(&volumes, error))?;
+    let found = expand(&*opened.fs, &locator.path, follow).map_err(|error| volumes.located(error))?;
     let mut listing = Listing {
         args,
         volumes: &volumes,
@@ -206,7 +206,7 @@ impl Listing<'_> {
     }
 
     fn fail(&mut self, path: &[u8], error: Error) {
-        let error = located(self.volumes, error).to_string();
+        let error = self.volumes.located(error).to_string();
         let path = if path.is_empty() { b"/" } else { path };
         let path = String::from_utf8_lossy(path).into_owned();
         say(&format!("selfsame: {path}: {error}"));
@@ -214,7 +214,8 @@ impl Listing<'_> {
     }
 
     fn rows(&mut self, dir: &[u8], rows: &[Row]) -> Result<bool> {
-        self.first &= rows.is_empty();
+        // In a document the first entry tells by itself.
+        self.first &= rows.is_empty() || self.args.json;
         match (self.args.json, self.args.long) {
             (true, _) => self.json_rows(dir, rows),
             (_, true) => self.long_rows(dir, rows),

@@ -4,6 +4,7 @@ pub mod backups;
 pub mod cat;
 pub mod clone;
 pub mod disks;
+pub mod get;
 pub mod ls;
 pub mod man;
 pub mod prepare;

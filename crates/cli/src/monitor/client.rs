@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// About files.
-    fn file<T: DeserializeOwned>(&self, question: &Question) -> io::Result<(T, Vec<OwnedFd>)> {
+    pub(super) fn file<T: DeserializeOwned>(&self, question: &Question) -> io::Result<(T, Vec<OwnedFd>)> {
         Ok(self.ask(question).map_err(io::Error::other)??)
     }
 

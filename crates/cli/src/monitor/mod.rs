@@ -9,12 +9,14 @@ mod client;
 mod door;
 mod inhibit;
 mod made;
+mod outlet;
 mod rights;
 pub mod sandbox;
 mod server;
 mod wire;
 
 pub use client::Client;
+pub use outlet::RemoteOutlet;
 pub use wire::Asked;
 
 use crate::args::Verb;

@@ -106,6 +106,17 @@ pub(super) struct Prepared {
     pub(super) mount: Option<PathBuf>,
 }
 
+/// Where files of a filesystem may be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OutTo {
+    /// As it was typed.
+    pub(super) path: PathBuf,
+    /// Files that are there may be replaced.
+    pub(super) force: bool,
+    /// Pipes and device nodes too, as root.
+    pub(super) devices: bool,
+}
+
 /// All that a command line permits.
 #[derive(Clone, Debug)]
 pub(super) struct Permitted {
@@ -117,6 +128,8 @@ pub(super) struct Permitted {
     pub(super) sources: Vec<String>,
     /// Where clients may come from.
     pub(super) listen: Option<Door>,
+    /// Where files are made.
+    pub(super) out: Option<OutTo>,
     /// What is made on a disk.
     pub(super) prepared: Option<Prepared>,
     /// A disk may be written, once that is confirmed: so far by the command line. `None`: never.
@@ -131,6 +144,7 @@ impl Permitted {
             devices: Devices::Named(vec![]),
             sources: vec![],
             listen: None,
+            out: None,
             prepared: None,
             writes: None,
         };
@@ -140,6 +154,11 @@ impl Permitted {
             Verb::Show(args) => permitted.read(&args.source),
             Verb::Ls(args) => permitted.read(&args.source),
             Verb::Cat(args) => permitted.read(&args.source),
+            Verb::Get(args) => {
+                permitted.read(&args.source);
+                let path = args.out().to_owned();
+                permitted.out = Some(OutTo { path, force: args.force, devices: args.devices });
+            }
             Verb::Save(args) => {
                 permitted.read(&args.source);
                 permitted.paths.push((args.dest.clone(), Rights::Backups(vec![])));

@@ -8,8 +8,8 @@ use super::inhibit::Inhibitor;
 use super::made;
 use super::rights::{Action, Devices, Permitted, Prepared, Rights};
 use super::wire::{
-    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, HowOnWire, MAX_LINES, MAX_QUESTION, Question,
-    Token, receive, send,
+    Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, HowOnWire, MADE, MAX_LINES, MAX_QUESTION,
+    Question, StepAnswer, Token, receive, send,
 };
 use crate::confirm;
 use crate::ui::text::{exact, printable};
@@ -17,7 +17,7 @@ use block::{ByteRange, Error, ErrorKind, Files, Folder, Found, ReadAt, Result};
 use device::{
     DiskId, Identity, InProcess, Instance, Machine, Monitor, Opened, Place, SourceOptions, Target, Wanted,
 };
-use image::{LocalFiles, is_zero};
+use image::{Allowed, LocalFiles, LocalOutlet, Outlet, Step, is_zero};
 use rustix::io::Errno;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -55,6 +55,8 @@ pub(super) struct Server {
     target: Option<Target>,
     inhibitor: Option<Inhibitor>,
     socket: Option<SocketFile>,
+    /// Where files of `get` are made.
+    outlet: Option<LocalOutlet>,
     /// The partition that was made on the target.
     made: Option<(PathBuf, Instance)>,
     /// A question stands on the terminal.
@@ -96,6 +98,7 @@ impl Server {
             target: None,
             inhibitor: None,
             socket: None,
+            outlet: None,
             made: None,
             asking,
         }
@@ -195,7 +198,41 @@ impl Server {
                 self.held.remove(&token);
                 answer(())
             }
+            Question::OpenOutlet => self.open_outlet(),
+            Question::Make(steps) => self.make(steps),
         }
+    }
+
+    /// The folder that the command line names for files, or the name that they shall have in its folder. Once.
+    fn open_outlet(&mut self) -> Answered {
+        let out = self.permitted.out.take().ok_or_else(denied)?;
+        let (folder, only) = match self.files.find(&out.path)? {
+            Found::Folder(folder) => (folder, None),
+            Found::File(folder, name) | Found::Nothing(folder, name) => (folder, Some(name)),
+        };
+        let allowed = Allowed { force: out.force, devices: out.devices, only: only.clone() };
+        let top = folder.fd().try_clone_to_owned()?;
+        self.outlet = Some(LocalOutlet::new(top, allowed, self.files.owner));
+        answer(only)
+    }
+
+    fn make(&mut self, steps: Vec<Step>) -> Answered {
+        let outlet = self.outlet.as_mut().ok_or_else(denied)?;
+        if steps.iter().filter(|step| matches!(step, Step::File { .. })).count() > MADE {
+            return Err(denied().into());
+        }
+        let mut fds = vec![];
+        let answers: Vec<StepAnswer> = outlet
+            .apply(steps)?
+            .into_iter()
+            .map(|made| {
+                let made = made?;
+                let file = made.file.is_some();
+                fds.extend(made.file);
+                Ok((file, made.lacking))
+            })
+            .collect();
+        with(answers, fds)
     }
 
     /// A folder in which this may be done, and what may be done in what is opened so.

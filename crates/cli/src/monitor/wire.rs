@@ -5,6 +5,7 @@
 
 use block::{Error, ErrorKind, How, Result};
 use device::{DiskId, Identity, Instance, SourceOptions, Wanted};
+use image::{Lacking, Step};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -19,13 +20,19 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// Most bytes of a question: names, and the words of a confirmation.
-pub(super) const MAX_QUESTION: u32 = 1 << 18;
+/// Most bytes of a question: names and attributes of many files, the words of a confirmation.
+pub(super) const MAX_QUESTION: u32 = 1 << 20;
 /// Most bytes of an answer: a folder of many files, a machine of many disks.
 pub(super) const MAX_ANSWER: u32 = 64 << 20;
 
 /// Most lines of the job's words that are shown before a question.
 pub(super) const MAX_LINES: usize = 100;
+
+/// Most files that one question makes: as many descriptors come beside the answer.
+pub(super) const MADE: usize = 64;
+
+/// What became of a step: whether a descriptor belongs to it, and what the file lacks.
+pub(super) type StepAnswer = std::result::Result<(bool, Vec<Lacking>), Failure>;
 
 /// A folder that the monitor holds for the job.
 pub(super) type Token = u32;
@@ -64,6 +71,10 @@ pub(super) enum Question {
     Rename(Token, OsString, OsString, bool),
     Remove(Token, OsString),
     Close(Token),
+    /// The place that the command line names for files.
+    OpenOutlet,
+    /// Files and folders in it.
+    Make(Vec<Step>),
 }
 
 /// What shall be written over, and what the job says of it. The monitor believes none of it: it looks the
@@ -205,7 +216,7 @@ pub(super) fn send(socket: &UnixStream, message: &impl Serialize, fds: &[Borrowe
         Error::new(ErrorKind::Bug, "a message between job and monitor").with_source(error)
     })?;
     let len = u32::try_from(json.len()).map_err(|_| broken("a message of more than 4 GiB"))?.to_le_bytes();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MADE))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Error::new(ErrorKind::Bug, "too many descriptors in a message"));
@@ -226,7 +237,7 @@ pub(super) fn receive<T: DeserializeOwned>(
     max: u32,
 ) -> Result<Option<(T, Vec<OwnedFd>)>> {
     let mut len = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MADE))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
     let got = loop {
         let flags = RecvFlags::CMSG_CLOEXEC;

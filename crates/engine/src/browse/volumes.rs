@@ -163,6 +163,14 @@ impl Volumes {
         &self.noting
     }
 
+    /// The error of a call that just failed, with the sectors, where it was the disk that failed.
+    pub fn located(&self, error: Error) -> Error {
+        let Some(lost) = self.noting.take().filter(|_| super::is_lost(&error)) else { return error };
+        let (first, last) = self.sectors(lost.range);
+        let place = if first == last { format!("LBA {first}") } else { format!("LBA {first} to {last}") };
+        Error::new(error.kind(), format!("{error}; {place} of the disk"))
+    }
+
     /// First and last sector of a place of the disk.
     pub fn sectors(&self, range: ByteRange) -> (u64, u64) {
         let last = range.end().saturating_sub(1).max(range.start());
