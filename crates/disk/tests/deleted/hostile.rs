@@ -112,3 +112,4 @@ fn storm(kind: &Kind) {
 fn damage_ends_in_an_answer() {
     super::each("damage_ends_in_an_answer", storm);
 }
+//! Damaged volumes.
