@@ -3,20 +3,24 @@
 //! `Volumes` knows what may hold files; a [`Volume`] opens to a filesystem; [`resolve`] and [`expand`] go
 //! along paths inside it and [`Walk`] below them. None of them leaves the filesystem.
 
+mod check;
 mod contents;
 mod get;
 mod glob;
 mod locator;
 mod noting;
 mod path;
+mod undelete;
 mod volumes;
 mod walk;
 
+pub use check::{FileFault, FilesChecked, PartChecked, check_files};
 pub use get::{Get, GetFault, GetOptions, Got};
 pub use glob::expand;
 pub use locator::Locator;
 pub use noting::{Lost, Noting};
 pub use path::{Found, resolve, resolve_stream};
+pub use undelete::undelete;
 pub use volumes::{Volume, Volumes};
 pub use walk::{Below, Step, Walk, kind_of, list};
 

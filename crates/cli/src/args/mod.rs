@@ -53,7 +53,8 @@ pub enum Verb {
     /// Prove a backup intact, or compare it with a disk
     #[command(alias = "check",
               after_long_help = help("selfsame verify /mnt/big/cassandra-sda-20261123T092500Z\n\
-                                      selfsame verify BACKUP --expect SEAL\nselfsame verify BACKUP --against sda"))]
+                                      selfsame verify BACKUP --expect SEAL\nselfsame verify BACKUP --against sda\n\
+                                      selfsame verify BACKUP --files"))]
     Verify(VerifyArgs),
     /// Write a backup to a disk or a new image file
     #[command(aliases = ["write", "flash"],
@@ -80,7 +81,8 @@ pub enum Verb {
     #[command(alias = "extract",
               after_long_help = help("selfsame get BACKUP 5/home/anna/photo.jpg .\n\
                                       selfsame get -r /mnt/big/cassandra-sda-20261123T092500Z 5/home ./home\n\
-                                      selfsame get ./cassandra.img '2/Documents and Settings/*/Desktop/*.doc' ./found"))]
+                                      selfsame get ./cassandra.img '2/Documents and Settings/*/Desktop/*.doc' ./found\n\
+                                      selfsame ls BACKUP 2 --deleted\nselfsame get --deleted BACKUP 2 5123 ./found"))]
     Get(GetArgs),
     /// Give the disk to other programs over NBD, read-only or with changes kept apart
     #[command(after_long_help = help("selfsame serve BACKUP\nselfsame serve BACKUP --socket ./disk.sock\n\
@@ -137,6 +139,9 @@ pub struct ShowArgs {
     /// How much of each filesystem is in use, by its own map of what is free
     #[arg(long)]
     pub map: bool,
+    /// Name the files that sectors hit which could not be read; reads all files of those partitions
+    #[arg(long, conflicts_with = "deep")]
+    pub lost: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -223,6 +228,9 @@ pub struct VerifyArgs {
     /// The seal that `save` printed: proves that it is this very backup
     #[arg(long, value_name = "SEAL")]
     pub expect: Option<String>,
+    /// Also read every file of every filesystem in it
+    #[arg(long)]
+    pub files: bool,
     /// Also say where a disk or image file differs from it
     #[arg(long, value_name = "DISK|IMAGE")]
     pub against: Option<PathBuf>,
@@ -309,6 +317,9 @@ pub struct LsArgs {
     /// Also what is in folders
     #[arg(short = 'R', long)]
     pub recursive: bool,
+    /// Deleted files instead: whether their bytes are intact, partial or overwritten, and their ids for `get`
+    #[arg(long, requires = "locator", conflicts_with_all = ["long", "recursive"])]
+    pub deleted: bool,
     /// Bytes of a sector of an image file [default: as it shows, else 512]
     #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
     pub sector_size: Option<SectorSize>,
@@ -342,6 +353,9 @@ pub struct GetArgs {
     /// Also folders, with all that is in them
     #[arg(short, long)]
     pub recursive: bool,
+    /// Deleted files instead: PART, then their ids as `ls --deleted` prints them (none: all that is left), then OUT
+    #[arg(long, conflicts_with_all = ["recursive", "streams", "devices"])]
+    pub deleted: bool,
     /// Replace files that exist
     #[arg(long)]
     pub force: bool,
@@ -450,7 +464,11 @@ impl Verb {
 
     /// Does it go into filesystems of strangers?
     pub fn reads_files(&self) -> bool {
-        matches!(self, Self::Ls(_) | Self::Cat(_) | Self::Get(_))
+        match self {
+            Self::Ls(_) | Self::Cat(_) | Self::Get(_) => true,
+            Self::Show(args) => args.lost,
+            _ => false,
+        }
     }
 }
 

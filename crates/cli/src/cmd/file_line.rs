@@ -40,6 +40,11 @@ pub(super) fn minute(time: Option<Time>) -> String {
     }
 }
 
+/// With all that is known of it, UTC; `None` also for one that no calendar has.
+pub(super) fn rfc3339(time: Option<Time>) -> Option<String> {
+    time.and_then(stamp).map(|stamp| stamp.to_string())
+}
+
 fn stamp(time: Time) -> Option<Timestamp> {
     Timestamp::new(time.seconds, i32::try_from(time.nanos).ok()?).ok()
 }
@@ -99,7 +104,6 @@ impl EntryOut {
         let name = Name::new(path.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
         let (Name { name: path, name_bytes: path_bytes }, target) = (Name::new(path), target.map(Name::new));
         let (target, target_bytes) = target.map_or((None, None), |name| (Some(name.name), name.name_bytes));
-        let time = |time: Option<Time>| time.and_then(stamp).map(|stamp| stamp.to_string());
         let streams =
             streams.iter().map(|stream| StreamOut { name: Name::new(&stream.name), size: stream.size });
         Self {
@@ -114,10 +118,10 @@ impl EntryOut {
             uid: meta.uid,
             gid: meta.gid,
             attributes: meta.attributes,
-            modified: time(meta.modified),
-            accessed: time(meta.accessed),
-            changed: time(meta.changed),
-            created: time(meta.created),
+            modified: rfc3339(meta.modified),
+            accessed: rfc3339(meta.accessed),
+            changed: rfc3339(meta.changed),
+            created: rfc3339(meta.created),
             device: match meta.kind {
                 FileKind::CharDevice(major, minor) | FileKind::BlockDevice(major, minor) => {
                     Some([major, minor])

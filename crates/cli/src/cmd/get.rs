@@ -37,6 +37,9 @@ struct FaultOut {
 
 /// Carries out `get`.
 pub fn run(args: &GetArgs, tools: &Tools) -> Result<Exit> {
+    if args.deleted {
+        return super::deleted::get(args, tools);
+    }
     let locators = files::locators(args.what().iter().map(OsString::as_os_str))?;
     let Some(first) = locators.first() else { return Err(Error::new(ErrorKind::Usage, "nothing to copy")) };
     if locators.iter().any(|locator| locator.to_string() != first.to_string()) {
@@ -82,7 +85,8 @@ fn named(found: &Found, only: Option<&OsStr>) -> Option<OsString> {
     only.or(own).map(OsStr::to_owned)
 }
 
-fn end(args: &GetArgs, got: &Got) -> Result<Exit> {
+/// Tells what became of it.
+pub(super) fn end(args: &GetArgs, got: &Got) -> Result<Exit> {
     let exit = match (got.lost, got.failed) {
         (0, 0) => Exit::Done,
         (0, _) => Exit::Failed,

@@ -59,6 +59,9 @@ pub fn run(args: &LsArgs, tools: &Tools) -> Result<Exit> {
         return Ok(Exit::Done);
     };
     let locator = Locator::parse(typed)?;
+    if args.deleted {
+        return super::deleted::list(args, &volumes, &locator);
+    }
     let opened = files::open(&volumes, &locator)?;
     let follow = !args.long;
     let found = expand(&*opened.fs, &locator.path, follow).map_err(|error| volumes.located(error))?;

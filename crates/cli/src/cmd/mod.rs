@@ -15,10 +15,13 @@ pub mod show;
 pub mod verify;
 
 mod boot;
+mod checked;
 mod content;
+mod deleted;
 mod file_line;
 mod files;
 mod job;
+mod lost;
 mod target;
 
 use crate::monitor::Client;

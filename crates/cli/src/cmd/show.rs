@@ -105,6 +105,9 @@ pub fn run(args: &ShowArgs, tools: &Tools) -> Result<Exit> {
     let subject = tools
         .opener()
         .open(&args.source, OpenOptions { live: true, exclusive: false, sector: args.sector_size })?;
+    if args.lost {
+        return super::lost::run(args, &subject, tools);
+    }
     let survey = engine::survey(&subject.source, subject.sector, args.deep)?;
     let map = |found: &Surveyed| match &found.content {
         Some(_) if args.map => engine::used_map(&subject.source, found).map(|map| Some(MapOut::new(&map))),

@@ -1,6 +1,6 @@
 //! `verify`: proves a backup intact, and compares it with a disk.
 
-use super::{Tools, job};
+use super::{Tools, checked, job};
 use crate::args::VerifyArgs;
 use crate::exit::Exit;
 use crate::ui::json;
@@ -25,6 +25,8 @@ struct Document<'a> {
     absent: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<AgainstOut<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filesystems: Option<checked::CheckedOut>,
 }
 
 #[derive(Serialize)]
@@ -65,8 +67,16 @@ pub fn run(args: &VerifyArgs, tools: &Tools) -> Result<Exit> {
         }
         _ => None,
     };
+    let files = match args.files && intact {
+        true => Some(checked::check(args, tools, grid)?),
+        false => None,
+    };
     let same = differences.as_ref().is_none_or(|found| found.sectors == 0 && found.size == 0);
-    let exit = if intact && same { Exit::Done } else { Exit::Mismatch };
+    let exit = match (intact && same, &files) {
+        (true, Some(files)) => checked::exit(files),
+        (true, None) => Exit::Done,
+        (false, _) => Exit::Mismatch,
+    };
     let document = Document {
         result: json::result(exit),
         intact,
@@ -83,12 +93,20 @@ pub fn run(args: &VerifyArgs, tools: &Tools) -> Result<Exit> {
             not_compared: found.not_compared,
             size_difference: found.size,
         }),
+        filesystems: files.as_ref().map(checked::out),
     };
     let mut lines = report(&found);
     if let (Some(found), Some(word)) = (&differences, &args.against) {
         lines.extend(compared(found, &word.display().to_string()));
     }
+    lines.extend(files.iter().flat_map(checked::lines));
     let next = match (intact, same) {
+        (true, true) if exit == Exit::Losses => {
+            "Some files are not whole: their sectors could not be read when it was saved"
+        }
+        (true, true) if exit == Exit::Mismatch => {
+            "The backup is intact; what it holds was damaged already: check the disk's filesystems"
+        }
         (false, _) => "Do not restore from it; save the disk again while it is there",
         (true, false) => "The backup is intact, but the other one is not the same",
         (true, true) => "",

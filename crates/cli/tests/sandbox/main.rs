@@ -14,11 +14,13 @@
 use block::{Error, ErrorKind, Files, Found, How, ReadAt};
 use clap::Parser;
 use device::{DiskId, Instance, Monitor, SourceOptions, Wanted};
+use image::{Attrs, Outlet, Special, Step, TOP};
 use rustix::process::{Pid, Signal, kill_process};
 use selfsame::args::Cli;
-use selfsame::monitor::{self, Asked, Client, sandbox};
-use std::ffi::OsStr;
-use std::io;
+use selfsame::monitor::{self, Asked, Client, RemoteOutlet, sandbox};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -45,8 +47,9 @@ fn main() -> ExitCode {
 
     system(&at("disk.img"), &at("secret"));
     folders(lab.path());
+    outlets(lab.path());
     disks(&at("disk.img"));
-    println!("\ntest result: ok. 3 passed; 0 failed");
+    println!("\ntest result: ok. 4 passed; 0 failed");
     ExitCode::SUCCESS
 }
 
@@ -70,6 +73,27 @@ fn folders(lab: &Path) {
     let line = ["save", image.to_str().unwrap(), dest.to_str().unwrap()];
     tries(&line, "folders", &[&image, &dest, lab]);
     assert!(dest.join("mine/file").exists());
+}
+
+/// What `get` may make: files in a folder that is there, and one new name.
+fn outlets(lab: &Path) {
+    let [image, out, new] = ["disk.img", "out", "new"].map(|name| lab.join(name));
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("there"), "mine").unwrap();
+    std::os::unix::fs::symlink(lab, out.join("up")).unwrap();
+    let line =
+        |out: &Path| ["get", "-r", image.to_str().unwrap(), "0/x", out.to_str().unwrap()].map(str::to_owned);
+    let words = line(&out);
+    tries(&words.each_ref().map(String::as_str), "outlet", &[&image, lab]);
+    assert_eq!(std::fs::read(out.join("there")).unwrap(), b"mine");
+    assert_eq!(std::fs::read(out.join("dir/good")).unwrap(), b"good");
+    let mut names: Vec<_> =
+        std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["dir", "link", "there", "up"], "what is not complete has no name");
+    let words = line(&new);
+    tries(&words.each_ref().map(String::as_str), "outlet-new", &[&image, lab]);
+    assert!(new.is_dir() && !lab.join("other").exists());
 }
 
 fn disks(image: &Path) {
@@ -129,6 +153,8 @@ fn job() -> ExitCode {
     match which.as_str() {
         "system" => try_system(&mut attempts, &client, &paths),
         "folders" => try_folders(&mut attempts, &client, &paths),
+        "outlet" => try_outlet(&mut attempts, &client, &paths),
+        "outlet-new" => try_new_name(&mut attempts, &client),
         _ => try_disks(&mut attempts, &client, &paths, &which),
     }
     attempts.0.iter().for_each(|what| println!("NOT AS IT MUST BE: {what}"));
@@ -204,6 +230,75 @@ fn try_folders(attempts: &mut Attempts, client: &Client, paths: &[PathBuf]) {
         attempts.refused("a file outside", mine.open(name("../x"), How::Make));
         attempts.refused("a folder in it", mine.make_folder(name("deep"), true));
     }
+}
+
+/// One step, and the descriptor that it gives.
+fn make(outlet: &mut RemoteOutlet, step: Step) -> io::Result<Option<OwnedFd>> {
+    let mut answers = outlet.apply(vec![step])?;
+    assert_eq!(answers.len(), 1);
+    answers.remove(0).map(|made| made.file)
+}
+
+fn file(parent: u32, name: &str, id: u32) -> Step {
+    Step::File { parent, name: name.into(), id }
+}
+
+fn try_outlet(attempts: &mut Attempts, client: &Client, paths: &[PathBuf]) {
+    let [image, lab] = paths else { panic!("{paths:?}") };
+    let Some((mut outlet, only)) = attempts.permitted("OUT", client.outlet()) else { return };
+    assert_eq!(only, None);
+    attempts.refused("OUT a second time", client.outlet().map(|_| ()));
+    attempts.refused("OUT as a folder", Files::find(client, &lab.join("out")));
+    let out = &mut outlet;
+    for escape in ["..", ".", "", "../x", "/etc/x", "a/b", "a\0b", "up/x"] {
+        attempts.refused(&format!("a file {escape:?}"), make(out, file(TOP, escape, 1)));
+        let folder = Step::Folder { parent: TOP, name: escape.into(), id: 1 };
+        attempts.refused(&format!("a folder {escape:?}"), make(out, folder));
+        let (name, target) = (escape.into(), "x".into());
+        let link = Step::Symlink { parent: TOP, name, target, attrs: Attrs::default() };
+        attempts.refused(&format!("a link {escape:?}"), make(out, link));
+    }
+    attempts.refused("a file over one that is there", make(out, file(TOP, "there", 1)));
+    attempts.refused("a file in a folder that is not open", make(out, file(77, "x", 1)));
+    attempts.refused("a name that is too long", make(out, file(TOP, &"x".repeat(256), 1)));
+    let folder = |name: &str, id| Step::Folder { parent: TOP, name: name.into(), id };
+    attempts.refused("a folder through a link", make(out, folder("up", 2)));
+    let target = lab.clone().into_os_string();
+    let link = Step::Symlink { parent: TOP, name: "link".into(), target, attrs: Attrs::default() };
+    attempts.permitted("a link", make(out, link));
+    attempts.refused("a folder through its own link", make(out, folder("link", 2)));
+    attempts.permitted("a folder", make(out, folder("dir", 2)));
+    attempts.refused("a number that is taken", make(out, file(TOP, "x", 2)));
+    let special = |special| Step::Special { parent: 2, name: "s".into(), special, attrs: Attrs::default() };
+    attempts.refused("a pipe", make(out, special(Special::Fifo)));
+    attempts.refused("a device node", make(out, special(Special::Block(8, 0))));
+    for to in [&["..", "secret"][..], &["link", "secret"], &["up", "secret"], &["/etc/passwd"], &[]] {
+        let to = to.iter().map(OsString::from).collect();
+        let step = Step::Link { parent: 2, name: "l".into(), to };
+        attempts.refused("another name of a file outside", make(out, step));
+    }
+    let done = |id| Step::Done { id, attrs: Attrs { mode: Some(0o644), ..Attrs::default() } };
+    let made = attempts.permitted("a file", make(out, file(2, "good", 3))).flatten();
+    std::fs::File::from(made.unwrap()).write_all(b"good").unwrap();
+    attempts.permitted("its name", make(out, done(3)));
+    attempts.refused("its name again", make(out, done(3)));
+    attempts.refused("the top folder's attributes", make(out, done(TOP)));
+    attempts.permitted("a file that stays undone", make(out, file(TOP, "half", 4)));
+    let image = attempts.permitted("the image", Files::find(client, image));
+    assert!(matches!(image, Some(Found::File(..))));
+}
+
+fn try_new_name(attempts: &mut Attempts, client: &Client) {
+    let Some((mut outlet, only)) = attempts.permitted("OUT", client.outlet()) else { return };
+    assert_eq!(only.as_deref(), Some(OsStr::new("new")));
+    let out = &mut outlet;
+    let folder = |name: &str, id| Step::Folder { parent: TOP, name: name.into(), id };
+    attempts.refused("another file beside it", make(out, file(TOP, "other", 1)));
+    attempts.refused("a folder beside it", make(out, folder("dest", 1)));
+    let link = Step::Link { parent: TOP, name: "new".into(), to: vec!["secret".into()] };
+    attempts.refused("a name of the file beside it", make(out, link));
+    attempts.permitted("the folder", make(out, folder("new", 1)));
+    attempts.permitted("a file in it", make(out, file(1, "x", 2)));
 }
 
 fn try_disks(attempts: &mut Attempts, client: &Client, paths: &[PathBuf], which: &str) {

@@ -84,6 +84,17 @@ struct Pending {
     shared: bool,
 }
 
+/// One more name of a file.
+struct Name {
+    node: NodeId,
+    parent: u32,
+    name: OsString,
+    /// From the top.
+    names: Vec<OsString>,
+    path: Vec<u8>,
+    meta: Metadata,
+}
+
 /// A step that was asked for, and what is to be said of it.
 enum Asked {
     File(Pending),
@@ -108,7 +119,7 @@ pub struct Get<'a> {
     steps: Vec<Step>,
     asked: Vec<(u32, Asked)>,
     files: usize,
-    links: Vec<(NodeId, Step, Vec<u8>)>,
+    links: Vec<Name>,
     left: Vec<(Step, Vec<u8>)>,
     /// Where the first name of a file is that has several, as names from the top, and how many it still may have.
     first_names: HashMap<NodeId, (Vec<OsString>, u32)>,
@@ -202,8 +213,13 @@ impl<'a> Get<'a> {
 
     /// The last batch, and what became of all.
     pub fn finish(mut self) -> Result<Got> {
-        self.flush()?;
-        self.flush()?;
+        while !(self.done.is_empty()
+            && self.steps.is_empty()
+            && self.links.is_empty()
+            && self.left.is_empty())
+        {
+            self.flush()?;
+        }
         Ok(self.got)
     }
 
@@ -284,8 +300,8 @@ impl<'a> Get<'a> {
         };
         let names: Vec<OsString> = names.iter().filter(|name| !name.is_empty()).cloned().collect();
         if meta.links > 1 {
-            if let Some((to, _)) = self.first_names.get(&node) {
-                self.links.push((node, Step::Link { parent, name, to: to.clone() }, path));
+            if self.first_names.contains_key(&node) {
+                self.links.push(Name { node, parent, name, names, path, meta });
                 return Ok(());
             }
             self.first_names.insert(node, (names, meta.links));
@@ -325,11 +341,15 @@ impl<'a> Get<'a> {
     }
 
     fn make(&mut self, parent: u32, name: OsString, file: Pending) -> Result<()> {
+        self.queue(parent, name, file);
+        self.flush_if_full()
+    }
+
+    fn queue(&mut self, parent: u32, name: OsString, file: Pending) {
         let id = self.number();
         self.steps.push(Step::File { parent, name, id });
         self.asked.push((parent, Asked::File(Pending { id, ..file })));
         self.files += 1;
-        self.flush_if_full()
     }
 
     /// A folder is over: it is closed with the batch that its last file is in.
@@ -374,8 +394,14 @@ impl<'a> Get<'a> {
             for ((parent, asked), answer) in asked.into_iter().zip(answers) {
                 if self.missing.contains(&parent) {
                     // Said already, of the folder.
-                    if let Asked::Folder { id, .. } = asked {
-                        self.missing.insert(id);
+                    match asked {
+                        Asked::Folder { id, .. } => {
+                            self.missing.insert(id);
+                        }
+                        Asked::File(file) if file.shared => {
+                            self.first_names.remove(&file.node);
+                        }
+                        _ => {}
                     }
                     continue;
                 }
@@ -395,18 +421,10 @@ impl<'a> Get<'a> {
                 }
             }
         }
-        for (node, step, path) in std::mem::take(&mut self.links) {
-            let Some((_, left)) = self.first_names.get_mut(&node) else {
-                self.fault(&path, "its other name could not be made".to_owned());
-                continue;
-            };
-            *left = left.saturating_sub(1);
-            if *left <= 1 {
-                self.first_names.remove(&node);
-            }
-            self.got.links += 1;
-            self.done.push(step);
-            self.done_paths.push(path);
+        let again = self.link();
+        if again {
+            // Their folders stay open for them.
+            return Ok(());
         }
         for (step, path) in std::mem::take(&mut self.left) {
             let is_missing = matches!(&step, Step::Done { id, .. } if self.missing.contains(id));
@@ -416,6 +434,37 @@ impl<'a> Get<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Links to what is complete. Where the first name of a file could not be made, another one takes its place in
+    /// the next batch; whether there are such.
+    fn link(&mut self) -> bool {
+        let mut again = HashSet::new();
+        for link in std::mem::take(&mut self.links) {
+            if self.missing.contains(&link.parent) {
+                continue;
+            }
+            if again.contains(&link.node) {
+                self.links.push(link);
+                continue;
+            }
+            let Name { node, parent, name, names, path, meta } = link;
+            let Some((to, left)) = self.first_names.get_mut(&node) else {
+                again.insert(node);
+                self.first_names.insert(node, (names, meta.links));
+                self.queue(parent, name, Pending { id: 0, node, stream: None, path, meta, shared: true });
+                continue;
+            };
+            let step = Step::Link { parent, name, to: to.clone() };
+            *left = left.saturating_sub(1);
+            if *left <= 1 {
+                self.first_names.remove(&node);
+            }
+            self.got.links += 1;
+            self.done.push(step);
+            self.done_paths.push(path);
+        }
+        !again.is_empty()
     }
 
     /// Writes the content of a file that was just made.
@@ -538,13 +587,17 @@ impl<'a> Get<'a> {
     }
 }
 
+/// As steps have it.
+pub(super) fn plain_time(time: Option<Time>) -> Option<(i64, u32)> {
+    time.map(|time| (time.seconds, time.nanos))
+}
+
 fn plain(meta: &Metadata) -> Attrs {
-    let time = |time: Option<Time>| time.map(|time| (time.seconds, time.nanos));
     Attrs {
         mode: meta.mode,
         owner: meta.uid.zip(meta.gid),
-        accessed: time(meta.accessed),
-        modified: time(meta.modified),
+        accessed: plain_time(meta.accessed),
+        modified: plain_time(meta.modified),
         xattrs: vec![],
     }
 }

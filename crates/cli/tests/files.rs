@@ -1,0 +1,371 @@
+//! `ls`, `cat` and `get`, run as a user runs them, on filesystems that mke2fs made and debugfs spoiled.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+#![allow(clippy::print_stdout)]
+
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Where the only partition of a disk begins, in sectors.
+const FIRST: u64 = 2048;
+
+struct Lab {
+    dir: tempfile::TempDir,
+}
+
+impl Lab {
+    /// A disk with one ext4 partition that holds the tree which `grow` makes; `None` where mke2fs is missing.
+    fn new(test: &str, grow: impl Fn(&Path)) -> Option<Self> {
+        if !testkit::tools::has(test, &["mkfs.ext4", "debugfs"]) {
+            return None;
+        }
+        let lab = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir(lab.at("tree")).unwrap();
+        grow(&lab.at("tree"));
+        File::create(lab.at("part")).unwrap().set_len(32 << 20).unwrap();
+        lab.sh("mkfs.ext4 -q -F -b 4096 -d tree part");
+        // mke2fs keeps whole seconds only: 123456789 ns, shifted by the two bits of the epoch.
+        lab.sh("debugfs -w -R 'sif home/anna/note.txt mtime_extra 493827156' part 2>/dev/null");
+        Some(lab)
+    }
+
+    /// The partition behind a table.
+    fn disk(self) -> Self {
+        let mut sector = [0; 512];
+        let sectors = u32::try_from((32_u64 << 20) / 512).unwrap().to_le_bytes();
+        sector[446 + 4] = 0x83;
+        sector[446 + 8..446 + 12].copy_from_slice(&u32::try_from(FIRST).unwrap().to_le_bytes());
+        sector[446 + 12..446 + 16].copy_from_slice(&sectors);
+        sector[510..].copy_from_slice(&[0x55, 0xAA]);
+        let disk = File::create(self.at("disk.img")).unwrap();
+        disk.write_all_at(&sector, 0).unwrap();
+        disk.write_all_at(&fs::read(self.at("part")).unwrap(), FIRST * 512).unwrap();
+        self
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn sh(&self, script: &str) -> Output {
+        let output = Command::new("sh").current_dir(self.dir.path()).args(["-ec", script]).output().unwrap();
+        assert!(output.status.success(), "{script}: {}", text(&output.stderr));
+        output
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_selfsame"));
+        command.current_dir(self.dir.path()).args(words).output().unwrap()
+    }
+
+    /// Its standard output; fails unless it ends with `code`.
+    fn said(&self, code: i32, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    }
+
+    /// All that is below a folder, by path.
+    fn below(&self, name: &str) -> Vec<String> {
+        let output = self.sh(&format!("cd '{name}'; find . -mindepth 1 | sort"));
+        text(&output.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn small(tree: &Path) {
+    fs::create_dir_all(tree.join("home/anna/deep")).unwrap();
+    fs::write(tree.join("home/anna/note.txt"), "hello\n").unwrap();
+    fs::write(tree.join("home/anna/one.jpg"), vec![7; 10_000]).unwrap();
+    fs::write(tree.join("home/anna/two.jpg"), vec![8; 100]).unwrap();
+    fs::hard_link(tree.join("home/anna/note.txt"), tree.join("home/anna/deep/same")).unwrap();
+    symlink("anna/note.txt", tree.join("home/link")).unwrap();
+    symlink("/home/anna", tree.join("anna")).unwrap();
+    fs::write(tree.join("paint\u{1b}[2J\u{202e}"), "x").unwrap();
+    let mut sparse = File::create(tree.join("sparse")).unwrap();
+    sparse.seek(SeekFrom::Start(8 << 20)).unwrap();
+    sparse.write_all(b"end").unwrap();
+    fs::set_permissions(tree.join("home/anna"), fs::Permissions::from_mode(0o2750)).unwrap();
+    // A little before 2002, with nanoseconds.
+    testkit::tools::run(
+        "touch -d '2001-12-31 23:59:58.123456789 UTC' \"$F\"",
+        &tree.join("home/anna/note.txt"),
+    );
+}
+
+#[test]
+fn partitions_and_files_are_listed() {
+    let Some(lab) = Lab::new("partitions_and_files_are_listed", small).map(Lab::disk) else { return };
+    let parts = lab.said(0, &["ls", "./disk.img"]);
+    assert!(parts.contains("\n1     32.0 MiB  ext4"), "{parts}");
+    assert!(lab.said(0, &["ls", "./part"]).contains("\n0     32.0 MiB  ext4"));
+    assert_eq!(lab.said(0, &["ls", "./disk.img", "1/home"]), "anna\nlink\n");
+    assert_eq!(lab.said(0, &["ls", "./disk.img", "1/anna/"]), lab.said(0, &["ls", "./part", "0/home/anna"]));
+    assert_eq!(lab.said(0, &["ls", "./part", "0/home/anna/*.jpg"]), "home/anna/one.jpg\nhome/anna/two.jpg\n");
+    let long = lab.said(0, &["ls", "-l", "./part", "0/home"]);
+    assert!(long.starts_with("drwxr-s--- 3 "), "{long}");
+    assert!(long.contains(" link -> anna/note.txt\n"), "{long}");
+    let note = lab.said(0, &["ls", "-l", "./part", "0/home/anna/note.txt"]);
+    assert!(note.contains(" 2 ") && note.contains(" 6 2001-12-31 23:59 home/anna/note.txt\n"), "{note}");
+    let all = lab.said(0, &["ls", "-R", "./part", "0"]);
+    assert!(all.starts_with("/:\n") && all.contains("\n\nhome/anna/deep:\nsame\n"), "{all}");
+    assert!(all.contains(r"paint\u{1b}[2J\u{202e}") && !all.contains('\u{1b}'), "{all}");
+}
+
+#[test]
+fn a_document_has_every_entry() {
+    let Some(lab) = Lab::new("a_document_has_every_entry", small) else { return };
+    let document: Value = serde_json::from_str(&lab.said(0, &["ls", "-R", "--json", "./part", "0"])).unwrap();
+    let entries = document["entries"].as_array().unwrap();
+    let of = |path: &str| entries.iter().find(|entry| entry["path"] == path).unwrap();
+    let mut paths: Vec<_> =
+        entries.iter().map(|entry| format!("./{}", entry["path"].as_str().unwrap())).collect();
+    paths.retain(|path| !path.contains("lost+found"));
+    paths.sort();
+    assert_eq!(paths, lab.below("tree"));
+    let note = of("home/anna/note.txt");
+    assert_eq!(note["name"], "note.txt");
+    assert_eq!(note["modified"], "2001-12-31T23:59:58.123456789Z");
+    assert_eq!((&note["size"], &note["links"]), (&6.into(), &2.into()));
+    assert_eq!(of("home/link")["target"], "anna/note.txt");
+    assert_eq!(of("home/anna")["mode"], 0o2750);
+    assert_eq!((&document["part"], &document["filesystem"]["type"]), (&"0".into(), &"ext4".into()));
+    let empty: Value =
+        serde_json::from_str(&lab.said(0, &["ls", "--json", "./part", "0/lost+found"])).unwrap();
+    assert_eq!(empty["entries"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn bytes_come_out_and_folders_do_not() {
+    let Some(lab) = Lab::new("bytes_come_out_and_folders_do_not", small).map(Lab::disk) else { return };
+    assert_eq!(lab.said(0, &["cat", "./disk.img", "1/home/link", "1/anna/deep/same"]), "hello\nhello\n");
+    let sparse = lab.run(&["cat", "./disk.img", "1/sparse"]);
+    assert!(sparse.stdout == fs::read(lab.at("tree/sparse")).unwrap());
+    // What can be had is had.
+    assert_eq!(lab.said(1, &["cat", "./disk.img", "1/home", "1/home/anna/note.txt"]), "hello\n");
+    for (code, words) in [
+        (1, ["cat", "./disk.img", "1/nothing"]),
+        (1, ["ls", "./disk.img", "1/home/nothing"]),
+        (1, ["ls", "./disk.img", "7"]),
+        (1, ["ls", "./disk.img", "1:root"]),
+        (2, ["ls", "./disk.img", "home"]),
+        (2, ["cat", "./disk.img", "home/x"]),
+        (1, ["ls", "./nothing.img", "1"]),
+    ] {
+        assert_eq!(lab.said(code, &words), "", "{words:?}");
+    }
+    let seven = lab.run(&["ls", "./disk.img", "7"]);
+    assert!(text(&seven.stderr).contains("no partition 7; there are: 1"), "{}", text(&seven.stderr));
+    // Nobody reads on.
+    let mut ls = Command::new(env!("CARGO_BIN_EXE_selfsame"))
+        .current_dir(lab.dir.path())
+        .args(["cat", "./disk.img", "1/sparse"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    ls.stdout.take().unwrap().read_exact(&mut [0; 10]).unwrap();
+    let ended = ls.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), text(&ended.stderr)), (Some(0), ""));
+}
+
+#[test]
+fn a_tree_comes_out_as_it_was() {
+    let Some(lab) = Lab::new("a_tree_comes_out_as_it_was", small).map(Lab::disk) else { return };
+    lab.said(0, &["save", "./disk.img", "backups", "--name", "t", "--no-check"]);
+    let backup = lab.below("backups").into_iter().find(|path| path.ends_with('Z')).unwrap();
+    let backup = format!("backups/{backup}");
+    let told = lab.said(0, &["get", "-r", &backup, "1", "out"]);
+    assert!(told.starts_with("out: 5 files, 5 folders, 2 symbolic links, 1 hard link"), "{told}");
+    let mut below = lab.below("out");
+    below.retain(|path| path != "./lost+found");
+    assert_eq!(below, lab.below("tree"));
+    for path in &below {
+        let [was, is] = ["tree", "out"].map(|dir| fs::symlink_metadata(lab.at(dir).join(path)).unwrap());
+        assert_eq!(was.mode(), is.mode(), "{path}");
+        assert_eq!(was.mtime(), is.mtime(), "{path}");
+        assert_eq!(was.len() * u64::from(!was.is_dir()), is.len() * u64::from(!is.is_dir()), "{path}");
+        if was.is_file() {
+            assert!(
+                fs::read(lab.at("tree").join(path)).unwrap() == fs::read(lab.at("out").join(path)).unwrap()
+            );
+        }
+    }
+    assert_eq!(fs::metadata(lab.at("out/home/anna/note.txt")).unwrap().mtime_nsec(), 123_456_789);
+    let same = |path: &str| fs::metadata(lab.at(path)).unwrap().ino();
+    assert_eq!(same("out/home/anna/note.txt"), same("out/home/anna/deep/same"));
+    assert!(fs::metadata(lab.at("out/sparse")).unwrap().blocks() < 64);
+    assert_eq!(fs::read_link(lab.at("out/anna")).unwrap(), Path::new("/home/anna"));
+}
+
+#[test]
+fn out_is_a_folder_or_a_new_name() {
+    let Some(lab) = Lab::new("out_is_a_folder_or_a_new_name", small) else { return };
+    fs::create_dir(lab.at("there")).unwrap();
+    lab.said(0, &["get", "./part", "0/home/anna/note.txt", "there"]);
+    lab.said(0, &["get", "./part", "0/home/anna/note.txt", "there/new name"]);
+    lab.said(0, &["get", "./part", "0/home/link", "there"]);
+    lab.said(0, &["get", "-r", "./part", "0/home/anna/[dot]*", "there"]);
+    assert_eq!(
+        lab.below("there"),
+        ["./deep", "./deep/same", "./link", "./new name", "./note.txt", "./one.jpg", "./two.jpg"]
+    );
+    assert!(fs::symlink_metadata(lab.at("there/link")).unwrap().is_symlink());
+}
+
+#[test]
+fn what_is_there_stays() {
+    let Some(lab) = Lab::new("what_is_there_stays", small) else { return };
+    fs::create_dir_all(lab.at("there/anna")).unwrap();
+    fs::write(lab.at("there/anna/note.txt"), "mine").unwrap();
+    fs::write(lab.at("there/anna/deep"), "no folder").unwrap();
+    let mode = fs::metadata(lab.at("there/anna")).unwrap().mode();
+    let output = lab.run(&["get", "-r", "./part", "0/home/anna", "there"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("home/anna/note.txt: something of this name is there already"), "{told}");
+    assert!(told.contains("home/anna/deep: something of this name is there that is no folder"), "{told}");
+    assert_eq!(fs::read(lab.at("there/anna/note.txt")).unwrap(), b"mine");
+    assert_eq!(fs::read(lab.at("there/anna/deep")).unwrap(), b"no folder");
+    assert_eq!(fs::metadata(lab.at("there/anna/two.jpg")).unwrap().len(), 100);
+    assert_eq!(fs::metadata(lab.at("there/anna")).unwrap().mode(), mode);
+    fs::remove_file(lab.at("there/anna/deep")).unwrap();
+    lab.said(0, &["get", "-r", "--force", "./part", "0/home/anna", "there"]);
+    assert_eq!(fs::read(lab.at("there/anna/note.txt")).unwrap(), b"hello\n");
+    for (code, words) in [
+        (1, &["get", "./part", "0/home", "there"][..]),
+        (1, &["get", "./part", "0/nothing", "there"]),
+        (1, &["get", "./part", "0/sparse", "no/such/folder/x"]),
+        (2, &["get", "./part", "0/home/anna/*.jpg", "one name"]),
+        (2, &["get", "./part", "0/sparse"]),
+        (1, &["get", "./part", "0/sparse", "there/anna/note.txt"]),
+    ] {
+        lab.said(code, words);
+    }
+    assert!(!lab.below(".").iter().any(|path| path.ends_with(".part") || path.ends_with("one name")));
+}
+
+/// Names and links as no driver makes them: nothing is written outside, and the rest comes out.
+#[test]
+fn nothing_is_written_outside() {
+    let grow = |tree: &Path| {
+        small(tree);
+        symlink("../outside", tree.join("aaaaa")).unwrap();
+        symlink(".", tree.join("round")).unwrap();
+        fs::create_dir(tree.join("bbbbb")).unwrap();
+        fs::write(tree.join("bbbbb/planted"), "planted").unwrap();
+        for name in ["QQ1xyz", "QQ2xyz", "QQ3xyz", "QQ4"] {
+            fs::write(tree.join(name), "evil").unwrap();
+        }
+    };
+    let Some(lab) = Lab::new("nothing_is_written_outside", grow) else { return };
+    fs::create_dir(lab.at("outside")).unwrap();
+    // Names of the same length, in the directory's block. Its checksum is then wrong; so is that of a reader
+    // who believes it, hence no checksums.
+    lab.sh("tune2fs -O ^metadata_csum part >/dev/null 2>&1 && e2fsck -fy part >/dev/null 2>&1 || true");
+    let mut bytes = fs::read(lab.at("part")).unwrap();
+    for (from, to) in [
+        (&b"QQ1xyz"[..], &b"../xyz"[..]),
+        (b"QQ2xyz", b"/tmp/x"),
+        (b"QQ3xyz", b"a\0bxyz"),
+        // Two of one name: a link, and then a folder.
+        (b"bbbbb", b"aaaaa"),
+    ] {
+        let places: Vec<_> =
+            (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+        for at in places {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    fs::write(lab.at("part"), bytes).unwrap();
+    // A folder that holds the one above it.
+    lab.sh("debugfs -w -R 'link <2> home/anna/loop' part 2>/dev/null");
+    let output = lab.run(&["get", "-r", "./part", "0", "out"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(fs::read_dir(lab.at("outside")).unwrap().count(), 0);
+    let below = lab.below("out");
+    assert!(below.iter().any(|path| path == "./home/anna/note.txt"), "{below:?}");
+    assert!(!below.iter().any(|path| path.contains("xyz") || path.contains("tmp")), "{below:?}");
+    assert!(!lab.at("xyz").exists());
+    let top: Vec<_> = fs::read_dir(lab.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(top.len(), 4, "{top:?}");
+}
+
+#[test]
+fn links_of_the_target_are_not_followed() {
+    let Some(lab) = Lab::new("links_of_the_target_are_not_followed", small) else { return };
+    fs::create_dir_all(lab.at("out")).unwrap();
+    fs::create_dir_all(lab.at("outside")).unwrap();
+    symlink("../outside", lab.at("out/home")).unwrap();
+    symlink("../outside/made", lab.at("out/sparse")).unwrap();
+    for force in [&[][..], &["--force"]] {
+        let words = [&["get", "-r"][..], force, &["./part", "0", "out"]].concat();
+        assert_eq!(lab.run(&words).status.code(), Some(1));
+        assert_eq!(fs::read_dir(lab.at("outside")).unwrap().count(), 0, "{force:?}");
+    }
+    assert!(fs::symlink_metadata(lab.at("out/home")).unwrap().is_symlink());
+    assert!(fs::symlink_metadata(lab.at("out/sparse")).unwrap().is_file());
+}
+
+#[test]
+fn what_could_not_be_read_is_named() {
+    let Some(lab) = Lab::new("what_could_not_be_read_is_named", small).map(Lab::disk) else { return };
+    lab.said(0, &["save", "./disk.img", "backups", "--name", "t", "--no-check", "--format", "raw"]);
+    let whole = lab.below("backups").into_iter().find(|path| path.ends_with('Z')).unwrap();
+    let backup = format!("backups/{whole}");
+    let told = lab.said(0, &["verify", "--files", &backup]);
+    assert!(told.contains("1: ext4 read: 6 files, 5 folders"), "{told}");
+    // A byte of one.jpg is flipped in the stored file.
+    let stored = lab.below(&backup).into_iter().find(|path| path.ends_with("1.ext4.img")).unwrap();
+    let stored = lab.at(&backup).join(stored);
+    let bytes = fs::read(&stored).unwrap();
+    let at = (0..bytes.len()).step_by(512).find(|at| bytes[*at..].starts_with(&[7; 512])).unwrap();
+    File::options().write(true).open(&stored).unwrap().write_all_at(&[9], at as u64).unwrap();
+    let output = lab.run(&["get", "-r", &backup, "1/home", "out"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("home/anna/one.jpg: ") && said.contains("of the disk"), "{said}");
+    assert_eq!(fs::read(lab.at("out/anna/note.txt")).unwrap(), b"hello\n");
+    let output = lab.run(&["cat", &backup, "1/home/anna/one.jpg"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("LBA "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn deleted_files_come_back() {
+    let grow = |tree: &Path| {
+        small(tree);
+        fs::write(tree.join("gone.txt"), "it was deleted".repeat(1000)).unwrap();
+    };
+    let Some(lab) = Lab::new("deleted_files_come_back", grow) else { return };
+    let mounted = lab.dir.path().join("mnt");
+    fs::create_dir(&mounted).unwrap();
+    let done = Command::new("sh")
+        .current_dir(lab.dir.path())
+        .args(["-ec", "mount -o loop part mnt; trap 'umount mnt' EXIT; touch mnt/x; sync; rm mnt/gone.txt"])
+        .output()
+        .unwrap();
+    if !done.status.success() {
+        println!("SKIPPED: deleted_files_come_back: needs mount: {}", text(&done.stderr));
+        return;
+    }
+    let list: Value =
+        serde_json::from_str(&lab.said(0, &["ls", "--deleted", "--json", "./part", "0"])).unwrap();
+    let files = list["deleted"].as_array().unwrap();
+    let gone = files.iter().find(|file| file["name"] == "gone.txt" && file["chance"] == "intact").unwrap();
+    let id = gone["id"].as_u64().unwrap().to_string();
+    assert!(lab.said(0, &["ls", "--deleted", "./part", "0"]).contains("gone.txt"));
+    lab.said(0, &["get", "--deleted", "./part", "0", &id, "found.txt"]);
+    assert_eq!(fs::read(lab.at("found.txt")).unwrap(), fs::read(lab.at("tree/gone.txt")).unwrap());
+    fs::create_dir(lab.at("found")).unwrap();
+    lab.said(0, &["get", "--deleted", "./part", "0", "found"]);
+    assert!(lab.at("found/gone.txt").exists());
+    lab.said(1, &["get", "--deleted", "./part", "0", "987654321", "found"]);
+    lab.said(2, &["get", "--deleted", "./part", "0", "gone.txt", "found"]);
+}
