@@ -322,7 +322,7 @@ fn what_could_not_be_read_is_named() {
     let told = lab.said(0, &["verify", "--files", &backup]);
     assert!(told.contains("1: ext4 read: 6 files, 5 folders"), "{told}");
     // A byte of one.jpg is flipped in the stored file.
-    let stored = lab.below(&backup).into_iter().find(|path| path.ends_with("1.ext4.img")).unwrap();
+    let stored = lab.below(&backup).into_iter().find(|path| path.ends_with("1.ext4")).unwrap();
     let stored = lab.at(&backup).join(stored);
     let bytes = fs::read(&stored).unwrap();
     let at = (0..bytes.len()).step_by(512).find(|at| bytes[*at..].starts_with(&[7; 512])).unwrap();
@@ -368,4 +368,39 @@ fn deleted_files_come_back() {
     assert!(lab.at("found/gone.txt").exists());
     lab.said(1, &["get", "--deleted", "./part", "0", "987654321", "found"]);
     lab.said(2, &["get", "--deleted", "./part", "0", "gone.txt", "found"]);
+}
+
+/// A volume of two pieces with another one between them, as lvm made them.
+#[test]
+fn logical_volumes_are_read() {
+    let test = "logical_volumes_are_read";
+    let Some(lab) = Lab::new(test, small) else { return };
+    if !testkit::tools::has(test, &["pvcreate", "vgcreate", "lvcreate", "lvextend"]) {
+        return;
+    }
+    File::create(lab.at("pv")).unwrap().set_len(64 << 20).unwrap();
+    let Some(device) = testkit::LoopDevice::attach(&lab.at("pv"), 512) else {
+        return println!("SKIPPED: {test}: needs loop devices");
+    };
+    let group = format!("selfsame{}", std::process::id());
+    let device_path = device.path().display();
+    lab.sh(&format!(
+        "exec 2>&1; o='-q --devices {device_path}'; n=\"$o --driverloaded n\"
+         pvcreate $o {device_path}; vgcreate $o {group} {device_path}
+         lvcreate $n -an -Zn -Wn -l 4 -n root {group}; lvcreate $n -an -Zn -Wn -l 1 -n home {group}
+         lvextend $n -l +4 {group}/root"
+    ));
+    drop(device);
+    // Extents of 4 MiB behind the first MiB: 0 to 3, then 5 to 8.
+    lab.sh("dd if=part of=pv bs=1M count=16 seek=1 conv=notrunc status=none
+            dd if=part of=pv bs=1M skip=16 seek=21 conv=notrunc status=none");
+    let parts = lab.said(0, &["ls", "./pv"]);
+    assert!(parts.contains("0:home") && parts.contains("0:root  32.0 MiB  ext4"), "{parts}");
+    assert_eq!(lab.said(0, &["cat", "./pv", "0:root/home/anna/note.txt"]), "hello\n");
+    lab.said(0, &["get", "-r", "./pv", "0:root", "out"]);
+    assert!(fs::read(lab.at("out/sparse")).unwrap() == fs::read(lab.at("tree/sparse")).unwrap());
+    let refused = lab.run(&["ls", "./pv", "0"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("volumes: 0:home, 0:root"), "{}", text(&refused.stderr));
+    lab.said(1, &["ls", "./pv", "0:nothing"]);
 }

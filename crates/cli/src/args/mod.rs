@@ -307,8 +307,8 @@ pub struct CloneArgs {
 pub struct LsArgs {
     /// A disk, a backup's folder or an image file
     pub source: PathBuf,
-    /// The partition as the kernel counts (0: a disk without partitions) and the path in it; `*`, `?` and
-    /// `[..]` match names
+    /// The partition as the kernel counts (0: a disk without partitions; 3:root: a logical volume in it) and the
+    /// path in it; `*`, `?` and `[..]` match names
     #[arg(value_name = "PART[/PATH]")]
     pub locator: Option<OsString>,
     /// Mode, links, owner, group, size and time (UTC), targets of links, streams
