@@ -463,7 +463,7 @@ fn times(attrs: &Attrs) -> Option<Timestamps> {
         Some((seconds, nanos)) if nanos < 1_000_000_000 => {
             Timespec { tv_sec: seconds, tv_nsec: nanos.into() }
         }
-        _ => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT.into() },
+        _ => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
     };
     let any = attrs.accessed.is_some() || attrs.modified.is_some();
     any.then(|| Timestamps { last_access: time(attrs.accessed), last_modification: time(attrs.modified) })

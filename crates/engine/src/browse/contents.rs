@@ -71,7 +71,8 @@ impl Contents {
                 ExtentKind::Zero => continue,
                 ExtentKind::Bad | ExtentKind::Absent => {
                     // One read, to learn what the disk says.
-                    let buf = &mut self.0[..extent.range.len().min(PIECE as u64) as usize];
+                    let len = usize::try_from(extent.range.len()).unwrap_or(PIECE).min(PIECE);
+                    let buf = &mut self.0[..len];
                     let kind =
                         if extent.kind == ExtentKind::Bad { ErrorKind::Media } else { ErrorKind::Absent };
                     let error = source.read_at(at, buf).err().unwrap_or_else(|| Error::new(kind, ""));

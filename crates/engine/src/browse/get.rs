@@ -97,7 +97,7 @@ struct Name {
 
 /// A step that was asked for, and what is to be said of it.
 enum Asked {
-    File(Pending),
+    File(Box<Pending>),
     Folder { id: u32, path: Vec<u8> },
     Other { path: Vec<u8>, symlink: bool },
 }
@@ -348,7 +348,7 @@ impl<'a> Get<'a> {
     fn queue(&mut self, parent: u32, name: OsString, file: Pending) {
         let id = self.number();
         self.steps.push(Step::File { parent, name, id });
-        self.asked.push((parent, Asked::File(Pending { id, ..file })));
+        self.asked.push((parent, Asked::File(Box::new(Pending { id, ..file }))));
         self.files += 1;
     }
 
@@ -406,7 +406,7 @@ impl<'a> Get<'a> {
                     continue;
                 }
                 match asked {
-                    Asked::File(file) => self.write(file, answer)?,
+                    Asked::File(file) => self.write(*file, answer)?,
                     Asked::Folder { id, path } => {
                         if self.answered(&path, answer) {
                             self.got.folders += 1;

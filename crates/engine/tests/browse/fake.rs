@@ -14,10 +14,13 @@ pub(crate) enum Node {
     Link(Vec<u8>),
 }
 
+/// A name, and bytes.
+pub(crate) type NamedBytes = (Vec<u8>, Vec<u8>);
+
 pub(crate) struct Fake {
     info: Info,
     pub(crate) nodes: BTreeMap<u64, Node>,
-    pub(crate) streams: BTreeMap<u64, Vec<(Vec<u8>, Vec<u8>)>>,
+    pub(crate) streams: BTreeMap<u64, Vec<NamedBytes>>,
 }
 
 impl Fake {
