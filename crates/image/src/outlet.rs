@@ -212,8 +212,9 @@ impl LocalOutlet {
             }
             Step::Link { parent, name, to } => self.link(parent, &name, &to).and_then(|()| made(vec![])),
             Step::Done { id, attrs } if self.files.contains_key(&id) => made(self.complete(id, &attrs)?),
+            Step::Done { id: TOP, .. } => Err(Errno::BADF.into()),
             Step::Done { id, attrs } => {
-                let open = self.folders.remove(&id).filter(|_| id != TOP).ok_or(Errno::BADF)?;
+                let open = self.folders.remove(&id).ok_or(Errno::BADF)?;
                 // What somebody had before stays as it is, but for what comes into it.
                 let give = !open.old || self.allowed.force;
                 made(if give { self.attributes(&open.dir, &attrs, true) } else { vec![] })
