@@ -4,6 +4,7 @@ pub mod args;
 pub mod cmd;
 pub mod confirm;
 pub mod exit;
+pub mod fuse;
 pub mod monitor;
 pub mod nbd;
 pub mod signals;

@@ -66,7 +66,7 @@ impl Machine {
     }
 
     /// What this process sees.
-    pub(crate) fn own_mounts(&self) -> Vec<Mount> {
+    pub fn own_mounts(&self) -> Vec<Mount> {
         parse(&fs::read(self.proc.join("self/mountinfo")).unwrap_or_default())
     }
 

@@ -18,6 +18,7 @@ mod mend;
 mod names;
 mod open;
 mod passed;
+mod pieces;
 mod plan;
 mod prepare;
 mod relocate;
@@ -38,6 +39,7 @@ pub use copy::{Report, copy, copy_steps};
 pub use digest::Algorithm;
 pub use estimate::Estimate;
 pub use open::{Kind, OpenOptions, Opener, Subject, folder};
+pub use pieces::{Piece, pieces};
 pub use plan::{Placed, Plan, Step};
 pub use prepare::{
     NewFs, PrepareOptions, PreparePlan, PrepareStep, alignment, label, mkfs, mount, plan_prepare,

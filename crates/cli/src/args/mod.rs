@@ -91,6 +91,12 @@ pub enum Verb {
                                       selfsame serve BACKUP --overlay ./changes --socket ./disk.sock\n\
                                       qemu-system-x86_64 -m 1024 -drive format=raw,file='nbd+unix:///?socket=./disk.sock'"))]
     Serve(ServeArgs),
+    /// Show the files and the raw partitions of a disk, backup or image as a read-only folder
+    #[command(alias = "browse",
+              after_long_help = help("selfsame mount BACKUP ./look\nls ./look/1 ./look/images\n\
+                                      mount -o ro,loop ./look/images/cassandra-sda5.ext3 /mnt\n\
+                                      selfsame mount sda ./look --allow-other"))]
+    Mount(MountArgs),
     /// Partition, format and label a disk that is to keep backups
     #[command(after_long_help = help("selfsame prepare sdb --label 'cassandra backup' --mount /mnt/big\n\
                                       selfsame prepare sdb --fs exfat\n\
@@ -414,6 +420,24 @@ pub struct ServeArgs {
     pub json: bool,
 }
 
+/// `mount`.
+#[derive(Debug, Args)]
+pub struct MountArgs {
+    /// A backup's folder, a disk or an image file
+    pub source: PathBuf,
+    /// An empty folder to mount at
+    pub dir: PathBuf,
+    /// Other users may look too, as far as owners and modes of the files let them
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Mount a disk although it is mounted read-write: what is read may be torn
+    #[arg(long)]
+    pub live: bool,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
+}
+
 /// `prepare`.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
@@ -458,7 +482,7 @@ impl Verb {
             Self::Get(args) => args.job.json,
             Self::Serve(args) => args.json,
             Self::Prepare(args) => args.job.json,
-            Self::Cat(_) | Self::Man(_) => false,
+            Self::Mount(_) | Self::Cat(_) | Self::Man(_) => false,
         }
     }
 
@@ -469,6 +493,7 @@ impl Verb {
             Self::Show(args) => args.lost,
             _ => false,
         }
+        matches!(self, Self::Ls(_) | Self::Cat(_) | Self::Mount(_))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod disks;
 pub mod get;
 pub mod ls;
 pub mod man;
+pub mod mount;
 pub mod prepare;
 pub mod restore;
 pub mod save;

@@ -1,5 +1,6 @@
 //! The job's side: what it may not do itself it asks the monitor for, and gets descriptors.
 
+use super::fuse::MountAnswer;
 use super::wire::{
     Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, ListenAnswer, MAX_ANSWER, MAX_LINES, Question,
     Token, receive, send,
@@ -81,6 +82,17 @@ impl Client {
             ListenAnswer::Unix(path) => (Listener::Unix(fd.into()), nbd::unix_uri(&path)),
             ListenAnswer::Tcp(address) => (Listener::Tcp(fd.into()), format!("nbd://{address}")),
         })
+    }
+
+    /// Where the filesystem that this job serves is mounted, and the descriptor by which the kernel asks for it.
+    pub fn mount(&self) -> Result<(MountAnswer, OwnedFd)> {
+        let (answer, fds) = self.device(&Question::Mount)?;
+        Ok((answer, one(fds)?))
+    }
+
+    /// Unmounts it. `true`: files of it are still open.
+    pub fn unmount(&self) -> Result<bool> {
+        Ok(self.device(&Question::Unmount)?.0)
     }
 
     /// Is there what `prepare` needs? Before anything is written.

@@ -59,7 +59,7 @@ pub(super) fn mount(prepared: &Prepared, node: &Path, owner: Option<(u32, u32)>)
 }
 
 /// Where a program is. The path of a user who became root by `su` lacks the folders of the system's.
-fn find(name: &str) -> Option<PathBuf> {
+pub(super) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(more).map(|dir| dir.join(name)).find(|file| file.is_file())

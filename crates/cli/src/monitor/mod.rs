@@ -7,6 +7,7 @@
 
 mod client;
 mod door;
+mod fuse;
 mod inhibit;
 mod made;
 mod outlet;
@@ -16,6 +17,7 @@ mod server;
 mod wire;
 
 pub use client::Client;
+pub use fuse::MountAnswer;
 pub use outlet::RemoteOutlet;
 pub use wire::Asked;
 

@@ -1,6 +1,6 @@
 //! What the job may ask for: what the command line names, and nothing else. Pure.
 
-use crate::args::{ConfirmArgs, Verb};
+use crate::args::{ConfirmArgs, MountArgs, Verb};
 use block::{How, folder_of};
 use engine::NewFs;
 use std::ffi::{OsStr, OsString};
@@ -97,6 +97,24 @@ pub(super) enum Door {
     Tcp(SocketAddr),
 }
 
+/// Where a filesystem of the job's is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MountPlace {
+    pub(super) dir: PathBuf,
+    /// What `mount` lists as its source: only letters that need no escape.
+    pub(super) name: String,
+    /// Other users may look too, each as far as the modes of the files let them.
+    pub(super) allow_other: bool,
+}
+
+impl MountPlace {
+    fn new(args: &MountArgs) -> Self {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "/._-".contains(c) { c } else { '_' };
+        let name = args.source.to_string_lossy().chars().map(plain).take(200).collect();
+        Self { dir: args.dir.clone(), name, allow_other: args.allow_other }
+    }
+}
+
 /// What `prepare` is to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Prepared {
@@ -130,6 +148,8 @@ pub(super) struct Permitted {
     pub(super) listen: Option<Door>,
     /// Where files are made.
     pub(super) out: Option<OutTo>,
+    /// Where its filesystem is mounted.
+    pub(super) mount: Option<MountPlace>,
     /// What is made on a disk.
     pub(super) prepared: Option<Prepared>,
     /// A disk may be written, once that is confirmed: so far by the command line. `None`: never.
@@ -145,6 +165,7 @@ impl Permitted {
             sources: vec![],
             listen: None,
             out: None,
+            mount: None,
             prepared: None,
             writes: None,
         };
@@ -188,6 +209,10 @@ impl Permitted {
                     (Some(address), _) => Door::Tcp(address),
                     (None, path) => Door::Unix(path.clone()),
                 });
+            }
+            Verb::Mount(args) => {
+                permitted.read(&args.source);
+                permitted.mount = Some(MountPlace::new(args));
             }
             Verb::Prepare(args) => {
                 permitted.name(Path::new(&args.disk));

@@ -4,6 +4,7 @@
 //! zero, and parses none.
 
 use super::door::{self, SocketFile};
+use super::fuse::{self, Mounted};
 use super::inhibit::Inhibitor;
 use super::made;
 use super::rights::{Action, Devices, Permitted, Prepared, Rights};
@@ -57,6 +58,7 @@ pub(super) struct Server {
     socket: Option<SocketFile>,
     /// Where files of `get` are made.
     outlet: Option<LocalOutlet>,
+    mounted: Option<Mounted>,
     /// The partition that was made on the target.
     made: Option<(PathBuf, Instance)>,
     /// A question stands on the terminal.
@@ -99,6 +101,7 @@ impl Server {
             inhibitor: None,
             socket: None,
             outlet: None,
+            mounted: None,
             made: None,
             asking,
         }
@@ -166,6 +169,13 @@ impl Server {
                 self.socket = socket;
                 with(where_to, vec![fd])
             }
+            Question::Mount => {
+                let place = self.permitted.mount.take().ok_or_else(denied)?;
+                let (where_to, fd, mounted) = fuse::mount(&place, self.files.owner)?;
+                self.mounted = Some(mounted);
+                with(where_to, vec![fd])
+            }
+            Question::Unmount => answer(self.mounted.as_ref().ok_or_else(denied)?.unmount()?),
             Question::FindPath(path) => self.find_path(Path::new(&path)),
             Question::List(token) => {
                 let entries = self.may(token, Action::List)?.0.list()?;

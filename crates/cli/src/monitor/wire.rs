@@ -62,6 +62,10 @@ pub(super) enum Question {
     RereadTable,
     Begin,
     Listen,
+    /// The filesystem that the job serves.
+    Mount,
+    /// Back comes whether files of it are still open.
+    Unmount,
     FindPath(OsString),
     List(Token),
     Has(Token, OsString),
