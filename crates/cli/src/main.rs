@@ -11,6 +11,9 @@ use selfsame::ui;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if monitor::is_bridge() {
+        return (ui::failed(&monitor::become_bridge(), false) as u8).into();
+    }
     let cli = Cli::parse();
     let json = cli.verb.json();
     let failed = |error| ui::failed(&error, json) as u8;

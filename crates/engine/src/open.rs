@@ -1,6 +1,10 @@
 //! What a word on the command line names: a device, a backup, an image file.
 
-use block::{Error, ErrorKind, Files, Folder, Found, How, Result, SectorSize, Source};
+use crate::foreign::{Bridge, Detected, Format, detect};
+use crate::vmdk::{self, Kept};
+use block::{
+    ByteRange, Concat, Error, ErrorKind, Files, Folder, Found, How, ReadAt, Result, SectorSize, Slice, Source,
+};
 use device::{FileSource, Monitor, Place, SourceOptions};
 use image::{Backup, Store};
 use std::ffi::OsStr;
@@ -75,6 +79,8 @@ pub struct Opener<'a> {
     pub monitor: &'a dyn Monitor,
     /// Who opens files and folders.
     pub files: &'a dyn Files,
+    /// Who reads the formats of other programs.
+    pub bridge: &'a dyn Bridge,
 }
 
 impl Opener<'_> {
@@ -130,6 +136,7 @@ impl Opener<'_> {
 
     fn backup(&self, word: &str, folder: Arc<dyn Folder>) -> Result<Subject> {
         let path = folder.path().to_owned();
+        not_of_clonezilla(word, &*folder)?;
         let backup = Arc::new(Backup::of(Store::of(folder))?);
         Ok(Subject {
             source: backup.disk()?,
@@ -140,13 +147,51 @@ impl Opener<'_> {
     }
 
     fn file(&self, word: &str, folder: &dyn Folder, name: &OsStr) -> Result<Subject> {
-        let path = folder.path().join(name);
-        let file = folder.open(name, How::Read).map_err(|error| match error.raw_os_error() {
-            Some(ENXIO) => Error::new(ErrorKind::Usage, format!("{word} is no regular file")),
-            _ => Error::io(error, format!("opening {word}")),
-        })?;
-        let source = FileSource::new(&path, file, folder.open(name, How::ReadDirect).ok())?;
-        Ok(Self::plain(word, path, Kind::Image, Arc::new(source)))
+        let file = file_source(word, folder, name)?;
+        let source: Source = match detect(&*file, word)? {
+            Detected::Raw => file,
+            Detected::FixedVhd(size) => Arc::new(Slice::new(file, ByteRange::span(0, size))?),
+            Detected::Foreign(format) => self.bridge.read(format, file)?,
+            Detected::VmdkText => self.described(word, folder, &*file)?,
+        };
+        Ok(Self::plain(word, folder.path().join(name), Kind::Image, source))
+    }
+
+    /// A VMDK that is kept in the files beside its description.
+    fn described(&self, word: &str, folder: &dyn Folder, text: &dyn ReadAt) -> Result<Source> {
+        /// A description is a page or two.
+        const MAX_TEXT: u64 = 1 << 20;
+        /// Each one takes a process.
+        const MAX_SPARSE: usize = 64;
+        let len = text.size().min(MAX_TEXT);
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        text.read_at(0, &mut bytes)?;
+        let parts = vmdk::parse(&bytes, word)?;
+        if parts.iter().filter(|part| matches!(part.kept, Kept::Sparse(_))).count() > MAX_SPARSE {
+            let words = format!("{word}: a VMDK of more than {MAX_SPARSE} sparse files");
+            return Err(Error::new(ErrorKind::Unsupported, words));
+        }
+        let mut sources: Vec<Source> = vec![];
+        for part in parts {
+            let (source, start): (Source, _) = match part.kept {
+                Kept::Zero => (Arc::new(vmdk::Nothing(part.len)), 0),
+                Kept::Flat(name, start) => (file_source(&name, folder, name.as_ref())?, start),
+                Kept::Sparse(name) => {
+                    let file = file_source(&name, folder, name.as_ref())?;
+                    match detect(&*file, &name)? {
+                        Detected::Foreign(Format::Vmdk) => {
+                            (self.bridge.read(Format::Vmdk, vmdk::with_text(file, &name)?)?, 0)
+                        }
+                        _ => return Err(Error::new(ErrorKind::Corrupt, format!("{name} is no sparse VMDK"))),
+                    }
+                }
+            };
+            let range = ByteRange::within(source.size(), start, part.len).map_err(|_| {
+                Error::new(ErrorKind::Corrupt, format!("{word}: a file of it is too short: it is not whole"))
+            })?;
+            sources.push(Arc::new(Slice::new(source, range)?));
+        }
+        Ok(Arc::new(Concat::new(sources)?))
     }
 
     fn plain(word: &str, path: PathBuf, kind: Kind, source: Source) -> Subject {
@@ -163,6 +208,28 @@ impl Opener<'_> {
             live: false,
         }
     }
+}
+
+/// A folder of another program is named before it is called a damaged backup.
+fn not_of_clonezilla(word: &str, folder: &dyn Folder) -> Result<()> {
+    if folder.has("clonezilla-img".as_ref()).unwrap_or(false) {
+        let words = format!(
+            "{word} is an image of Clonezilla; make partitions of it first, one by one: \
+             cat sda1.*-ptcl-img.* | zstd -dc | partclone.restore --restore_raw_file -s - -o sda1.img"
+        );
+        return Err(Error::new(ErrorKind::Unsupported, words));
+    }
+    Ok(())
+}
+
+/// The bytes of a file, whatever they are.
+fn file_source(word: &str, folder: &dyn Folder, name: &OsStr) -> Result<Source> {
+    let path = folder.path().join(name);
+    let file = folder.open(name, How::Read).map_err(|error| match error.raw_os_error() {
+        Some(ENXIO) => Error::new(ErrorKind::Usage, format!("{word} is no regular file")),
+        _ => Error::io(error, format!("opening {word}")),
+    })?;
+    Ok(Arc::new(FileSource::new(&path, file, folder.open(name, How::ReadDirect).ok())?))
 }
 
 /// What a folder answers where no regular file is: [`Folder::open`].

@@ -40,6 +40,6 @@ pub struct Tools {
 impl Tools {
     /// Finds and opens what words name.
     pub fn opener(&self) -> Opener<'_> {
-        Opener { monitor: &self.monitor, files: &self.monitor }
+        Opener { monitor: &self.monitor, files: &self.monitor, bridge: &self.monitor }
     }
 }

@@ -5,19 +5,24 @@ use super::wire::{
     Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, ListenAnswer, MAX_ANSWER, MAX_LINES, Question,
     Token, receive, send,
 };
-use crate::nbd::{self, Listener};
-use block::{ByteRange, Entry, Error, ErrorKind, Files, Folder, Found, How, Result};
+use crate::nbd::{self, Export, Listener};
+use crate::ui::say;
+use block::{ByteRange, Entry, Error, ErrorKind, Files, Folder, Found, How, Result, Source};
 use device::{
     Below, DeviceSource, Disk, DiskId, Hidden, Identity, Instance, IoHints, Monitor, Opened, Place, Refusal,
     SourceOptions, Target, Usage, Wanted,
 };
+use engine::{Bridge, Format};
 use serde::de::DeserializeOwned;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most bytes of what another program says about its failure.
+const MAX_WORDS: u64 = 4096;
 
 /// The monitor, as the job sees it.
 #[derive(Clone, Debug)]
@@ -185,6 +190,36 @@ impl Monitor for Client {
 
     fn reread_table(&self, _: &Target) -> std::result::Result<(), String> {
         self.device(&Question::RereadTable).map_err(|error| error.to_string())?.0
+    }
+}
+
+impl Bridge for Client {
+    fn read(&self, format: Format, file: Source) -> Result<Source> {
+        let ((), fds) = self.device(&Question::Bridge(format.to_string()))?;
+        let mut fds = fds.into_iter();
+        let missing = || Error::new(ErrorKind::Bug, "an answer of the monitor without its descriptors");
+        let bytes = UnixStream::from(fds.next().ok_or_else(missing)?);
+        let mut words = std::fs::File::from(fds.next().ok_or_else(missing)?);
+        let export = Export { name: String::new(), description: String::new(), source: file, overlay: None };
+        std::thread::spawn(move || nbd::converse(bytes, &[Arc::new(export)]));
+        match nbd::Disk::connect(fds.map(UnixStream::from).collect()) {
+            Ok(disk) => {
+                // What it says later is of no use, but must go somewhere.
+                std::thread::spawn(move || io::copy(&mut words, &mut io::sink()));
+                say(&format!("note: this is a {format} image; what it shows is read, by way of qemu-nbd"));
+                Ok(Arc::new(disk))
+            }
+            Err(error) => {
+                // It has ended, so that this ends too.
+                let mut said = String::new();
+                let _ = (&mut words).take(MAX_WORDS).read_to_string(&mut said);
+                let words = match said.trim() {
+                    "" => format!("reading this {format} image failed"),
+                    said => format!("reading this {format} image failed: {said}"),
+                };
+                Err(Error::io(error, words).with_kind(ErrorKind::Unsupported))
+            }
+        }
     }
 }
 

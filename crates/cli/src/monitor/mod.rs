@@ -5,6 +5,7 @@
 //! The job asks for devices and files by it and gets open descriptors; what the command line does not name it
 //! does not get, and no disk to write to unless its user said yes to the monitor.
 
+mod bridge;
 mod client;
 mod door;
 mod fuse;
@@ -16,6 +17,7 @@ pub mod sandbox;
 mod server;
 mod wire;
 
+pub use bridge::{become_bridge, is_bridge};
 pub use client::Client;
 pub use fuse::MountAnswer;
 pub use outlet::RemoteOutlet;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) enum Rights {
     /// Look at it and below it.
     Read,
-    /// Read this one file.
+    /// Read this one file; of a VMDK also the files that it is kept in.
     ReadOnly(OsString),
     /// Look at it, make new folders in it, and give those their names. Those that were made.
     Backups(Vec<OsString>),
@@ -47,7 +47,9 @@ impl Rights {
                 Some(Self::Read)
             }
             (Self::Read, _) if reads => Some(Self::Read),
-            (Self::ReadOnly(name), Action::Open(wanted, _)) if reads && wanted == name => Some(Self::Read),
+            (Self::ReadOnly(name), Action::Open(wanted, _)) if reads => {
+                (wanted == name || is_extent(name, wanted)).then_some(Self::Read)
+            }
             (Self::Backups(_), Action::MakeFolder(_)) => Some(Self::Backup),
             (Self::Backups(made), Action::Rename(from, to, false)) => {
                 (from == part(to) && made.iter().any(|made| made == from)).then(|| self.clone())
@@ -77,6 +79,15 @@ fn part(name: &OsStr) -> OsString {
     let mut part = name.to_owned();
     part.push(".part");
     part
+}
+
+/// `disk-flat.vmdk`, `disk-s001.vmdk` of `disk.vmdk`: where VMware keeps what that describes.
+fn is_extent(name: &OsStr, wanted: &OsStr) -> bool {
+    const END: &[u8] = b".vmdk";
+    let stem = name.as_encoded_bytes().strip_suffix(END);
+    let rest = stem.and_then(|stem| wanted.as_encoded_bytes().strip_prefix(stem)?.strip_prefix(b"-"));
+    rest.and_then(|rest| rest.strip_suffix(END))
+        .is_some_and(|rest| rest.iter().all(u8::is_ascii_alphanumeric))
 }
 
 /// Which devices may be opened for reading.
@@ -314,6 +325,21 @@ mod tests {
         assert_eq!(good(Rights::Backup), "xxxxxxxx---xxxxx");
         assert_eq!(good(Rights::Overlay("a".into())), "----x--x--------");
         assert_eq!(good(Rights::File("a".into())), "-xx--xx----xx-x-");
+    }
+
+    #[test]
+    fn of_a_vmdk_its_extents_too() {
+        let reads = |name: &str, wanted: &str| {
+            Rights::ReadOnly(name.into()).then(Action::Open(wanted.as_ref(), How::Read)).is_some()
+        };
+        assert!(["a.vmdk", "a-flat.vmdk", "a-s001.vmdk"].iter().all(|wanted| reads("a.vmdk", wanted)));
+        for wanted in ["b-flat.vmdk", "a-flat.img", "aflat.vmdk", "a-x/../b.vmdk", "shadow"] {
+            assert!(!reads("a.vmdk", wanted), "{wanted}");
+        }
+        assert!(!reads("a.img", "a-flat.vmdk"));
+        let changed =
+            Rights::ReadOnly("a.vmdk".into()).then(Action::Open("a-flat.vmdk".as_ref(), How::Write));
+        assert_eq!(changed, None);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 
 use block::{Error, ErrorKind, Result};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::fs::Gid;
 use rustix::process::{
@@ -44,15 +45,10 @@ pub fn enter() -> Result<Vec<&'static str>> {
     block::cores();
     rustix::param::page_size();
     let mut missing = vec![];
-    drop_bounding_set();
-    if geteuid().is_root() && become_nobody().is_err() {
+    if !give_up_privileges()? {
         missing.push("this container has no user nobody: the job runs as root, without its capabilities");
     }
-    drop_capabilities().map_err(failed("giving up capabilities"))?;
-    set_no_new_privs(true).map_err(failed("giving up new privileges"))?;
-    // A change of the user resets it.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed("watching the monitor"))?;
-    if !no_paths()? {
+    if !no_paths_but(&[])? {
         missing.push("this kernel has no Landlock: the job is kept from files by seccomp alone");
     }
     let machine = TargetArch::try_from(std::env::consts::ARCH);
@@ -61,6 +57,79 @@ pub fn enter() -> Result<Vec<&'static str>> {
         missing.push("no seccomp on this kernel or machine: the job may use all system calls");
     }
     Ok(missing)
+}
+
+/// Before another program that reads untrusted bytes is run in place of this one: the same, but that it may read
+/// and run what programs are made of, and may make no connection. Fails where it could read its user's files.
+pub fn enter_to_run() -> Result<()> {
+    let nobody = give_up_privileges()?;
+    let kept = no_paths_but(PROGRAMS)?;
+    if !nobody && !kept {
+        let words = "this kernel has no Landlock and this container no user nobody: nothing keeps another program \
+                     that reads images from the files of root";
+        return Err(Error::new(ErrorKind::Refused, words));
+    }
+    for (resource, most) in [(Resource::As, MAX_MEMORY), (Resource::Fsize, 0), (Resource::Core, 0)] {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        setrlimit(resource, limit).map_err(failed("limiting memory"))?;
+    }
+    // As far as the machine knows it; Landlock and the user nobody stand without it.
+    if let Ok(filter) = TargetArch::try_from(std::env::consts::ARCH).and_then(no_connections) {
+        let _ = seccompiler::apply_filter(&filter);
+    }
+    Ok(())
+}
+
+/// Where programs and their libraries are, and what else the C library wants.
+const PROGRAMS: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/ld.so.cache",
+    "/dev/null",
+    "/dev/urandom",
+];
+/// Of address space, in bytes.
+const MAX_MEMORY: u64 = 4 << 30;
+
+/// What reaches others by itself fails with EPERM.
+fn no_connections(machine: TargetArch) -> std::result::Result<BpfProgram, seccompiler::BackendError> {
+    let refused = [
+        libc::SYS_socket,
+        libc::SYS_connect,
+        libc::SYS_bind,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_kill,
+        libc::SYS_mount,
+        libc::SYS_bpf,
+        libc::SYS_keyctl,
+        libc::SYS_add_key,
+        libc::SYS_userfaultfd,
+        libc::SYS_perf_event_open,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+    ];
+    let rules = refused.into_iter().map(|call| (call, vec![])).collect();
+    let errno = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, errno, machine)?.try_into()
+}
+
+/// `false`: it is still root, without capabilities.
+fn give_up_privileges() -> Result<bool> {
+    drop_bounding_set();
+    let nobody = !geteuid().is_root() || become_nobody().is_ok();
+    drop_capabilities().map_err(failed("giving up capabilities"))?;
+    set_no_new_privs(true).map_err(failed("giving up new privileges"))?;
+    // A change of the user resets it.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed("watching the monitor"))?;
+    Ok(nobody)
 }
 
 fn failed(what: &'static str) -> impl Fn(rustix::io::Errno) -> Error {
@@ -88,8 +157,8 @@ fn drop_capabilities() -> rustix::io::Result<()> {
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
-/// `false`: there is no Landlock.
-fn no_paths() -> Result<bool> {
+/// But for reading what is below these. `false`: there is no Landlock.
+fn no_paths_but(readable: &[&str]) -> Result<bool> {
     let newest = ABI::V6;
     let enter = || {
         let ruleset = Ruleset::default()
@@ -97,7 +166,9 @@ fn no_paths() -> Result<bool> {
             .handle_access(AccessFs::from_all(newest))?
             .handle_access(AccessNet::from_all(newest))?
             .scope(Scope::from_all(newest))?;
-        ruleset.create()?.restrict_self()
+        let ruleset = ruleset.create()?;
+        let reading = AccessFs::from_read(newest);
+        ruleset.add_rules(path_beneath_rules(readable, reading))?.restrict_self()
     };
     match enter() {
         Ok(status) => Ok(status.ruleset != RulesetStatus::NotEnforced),

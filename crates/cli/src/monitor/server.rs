@@ -3,6 +3,7 @@
 //! It reads no byte of a disk or a backup but the ends of a disk, for its ID and to see whether they are
 //! zero, and parses none.
 
+use super::bridge::{self, Bridge};
 use super::door::{self, SocketFile};
 use super::fuse::{self, Mounted};
 use super::inhibit::Inhibitor;
@@ -35,6 +36,9 @@ const MAX_FOLDERS: usize = 256;
 /// Bytes at each end of a disk that must be zero before it is called blank.
 const END: u64 = 1 << 20;
 
+/// Foreign images that are open at once: a VMDK may be many files.
+const MAX_BRIDGES: usize = 64;
+
 /// A folder that is held for the job.
 struct Held {
     folder: Arc<dyn Folder>,
@@ -59,6 +63,7 @@ pub(super) struct Server {
     /// Where files of `get` are made.
     outlet: Option<LocalOutlet>,
     mounted: Option<Mounted>,
+    bridges: Vec<Bridge>,
     /// The partition that was made on the target.
     made: Option<(PathBuf, Instance)>,
     /// A question stands on the terminal.
@@ -102,6 +107,7 @@ impl Server {
             socket: None,
             outlet: None,
             mounted: None,
+            bridges: vec![],
             made: None,
             asking,
         }
@@ -168,6 +174,15 @@ impl Server {
                 let (where_to, fd, socket) = door::open(&door)?;
                 self.socket = socket;
                 with(where_to, vec![fd])
+            }
+            Question::Bridge(format) => {
+                // Who reads no file has none to be understood.
+                let reads = self.permitted.paths.iter().any(|(_, rights)| *rights == Rights::Read);
+                let many = self.bridges.len() >= MAX_BRIDGES;
+                (reads && !many).then_some(()).ok_or_else(denied)?;
+                let (bridge, fds) = bridge::start(&format)?;
+                self.bridges.push(bridge);
+                with((), fds)
             }
             Question::Mount => {
                 let place = self.permitted.mount.take().ok_or_else(denied)?;

@@ -1,9 +1,12 @@
 //! A server of the Network Block Device protocol: fixed newstyle, structured replies, `base:allocation`, several
 //! connections at once.
 
+mod client;
 mod handshake;
 mod transmission;
 mod wire;
+
+pub use client::Disk;
 
 use block::{Source, WriteAt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -160,6 +163,12 @@ pub fn serve(listener: &Listener, exports: &[Arc<Export>], stop: &AtomicBool) ->
         clients().values().for_each(|client| drop(client.shutdown()));
         Ok(came)
     })
+}
+
+/// Serves one client that is there already, until it goes.
+pub fn converse(stream: UnixStream, exports: &[Arc<Export>]) {
+    // What goes wrong is the client's business: it sees it, or it is gone.
+    let _ = connection(&Stream::Unix(stream), exports);
 }
 
 fn connection(stream: &Stream, exports: &[Arc<Export>]) -> io::Result<()> {

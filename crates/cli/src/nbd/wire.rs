@@ -206,6 +206,53 @@ impl Request {
     }
 }
 
+/// An option, as a client sends it.
+pub(super) fn request(to: &mut impl Write, option: u32, data: &[u8]) -> io::Result<()> {
+    let len = u32::try_from(data.len()).map_err(io::Error::other)?;
+    to.write_all(&[&IHAVEOPT.to_be_bytes()[..], &option.to_be_bytes(), &len.to_be_bytes(), data].concat())
+}
+
+/// The head of an answer to an option; its data follow.
+pub(super) struct Offered {
+    pub(super) kind: u32,
+    pub(super) len: u32,
+}
+
+impl Offered {
+    pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
+        if u64::from_be_bytes(take(from)?) != OPTION_REPLY {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer that is none"));
+        }
+        let _option: [u8; 4] = take(from)?;
+        Ok(Self { kind: u32::from_be_bytes(take(from)?), len: u32::from_be_bytes(take(from)?) })
+    }
+}
+
+/// A request, as a client sends it: one at a time, so that it needs no name.
+pub(super) struct ClientRequest {
+    pub(super) command: u16,
+    pub(super) offset: u64,
+    pub(super) length: u32,
+}
+
+impl ClientRequest {
+    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        let (flags, cookie) = ([0; 2], [0; 8]);
+        let head = [&REQUEST.to_be_bytes()[..], &flags, &self.command.to_be_bytes(), &cookie].concat();
+        to.write_all(&[&head[..], &self.offset.to_be_bytes(), &self.length.to_be_bytes()].concat())
+    }
+}
+
+/// The head of a chunk, as a client reads it: flags, kind, and the bytes that follow.
+pub(super) fn chunk_head(from: &mut impl Read) -> io::Result<(u16, u16, u32)> {
+    if u32::from_be_bytes(take(from)?) != STRUCTURED_REPLY {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply that is none"));
+    }
+    let (flags, kind) = (u16::from_be_bytes(take(from)?), u16::from_be_bytes(take(from)?));
+    let _cookie: [u8; 8] = take(from)?;
+    Ok((flags, kind, u32::from_be_bytes(take(from)?)))
+}
+
 /// The head of a simple reply.
 pub(super) fn simple(error: u32, cookie: u64) -> Vec<u8> {
     [&SIMPLE_REPLY.to_be_bytes()[..], &error.to_be_bytes(), &cookie.to_be_bytes()].concat()
