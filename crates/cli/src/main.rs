@@ -67,6 +67,7 @@ fn job(verb: &Verb) -> block::Result<Exit> {
         Verb::Get(args) => cmd::get::run(args, &tools),
         Verb::Serve(args) => cmd::serve::run(args, &tools),
         Verb::Mount(args) => cmd::mount::run(args, &tools),
+        Verb::Try(args) => cmd::trial::run(args, &tools),
         Verb::Prepare(args) => cmd::prepare::run(args, &tools),
         Verb::Man(args) => cmd::man::run(args),
     }

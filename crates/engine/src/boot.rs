@@ -60,6 +60,14 @@ pub fn boot_report(plan: &WritePlan, origin: &Origin) -> Result<BootReport> {
     report(source, &survey(source, Some(plan.work.sector), false)?, origin)
 }
 
+/// Does the table speak of an EFI system partition?
+pub fn has_esp(survey: &Survey) -> bool {
+    survey.layout.partitions.iter().any(|partition| match partition.type_id {
+        TypeId::Gpt(guid) => guid == esp::ESP_TYPE,
+        TypeId::Mbr(id) => id == esp::ESP_TYPE_MBR,
+    })
+}
+
 fn report(source: &Source, survey: &Survey, origin: &Origin) -> Result<BootReport> {
     let layout = &survey.layout;
     let is = |partition: &Partition, gpt, mbr: Option<u8>| match partition.type_id {

@@ -33,7 +33,7 @@ mod verify;
 mod vmdk;
 mod write_disk;
 
-pub use boot::{BootReport, Esp, Origin, boot_report, firmware};
+pub use boot::{BootReport, Esp, Origin, boot_report, firmware, has_esp};
 pub use catalog::{Listed, State, backups};
 pub use clone::{CloneOptions, ClonePlan, Twin, plan_clone};
 pub use context::{Context, Event, OnError, Side};

@@ -84,6 +84,11 @@ impl Overlay {
             Err(error) if errno(&error) == Errno::NOENT => folder.open(name, How::Make).map_err(failed)?,
             opened => opened.map_err(failed)?,
         };
+        Self::of(below, known_by, file, path)
+    }
+
+    /// The same with a file that is open already; `path` is what it is called in errors.
+    pub fn of(below: Source, known_by: &str, file: OwnedFd, path: PathBuf) -> Result<Self> {
         // Where there are no locks, nobody else can be seen.
         if fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
             return Err(Error::new(ErrorKind::Refused, format!("{} is in use", path.display())));

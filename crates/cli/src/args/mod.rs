@@ -97,6 +97,10 @@ pub enum Verb {
                                       mount -o ro,loop ./look/images/cassandra-sda5.ext3 /mnt\n\
                                       selfsame mount sda ./look --allow-other"))]
     Mount(MountArgs),
+    /// Will it boot? Start it in a virtual computer, which changes nothing
+    #[command(after_long_help = help("selfsame try BACKUP\nselfsame try BACKUP --bios --memory 512\n\
+                                      selfsame try sda\nselfsame try BACKUP --headless | tee serial.log"))]
+    Try(TryArgs),
     /// Partition, format and label a disk that is to keep backups
     #[command(after_long_help = help("selfsame prepare sdb --label 'cassandra backup' --mount /mnt/big\n\
                                       selfsame prepare sdb --fs exfat\n\
@@ -438,6 +442,34 @@ pub struct MountArgs {
     pub sector_size: Option<SectorSize>,
 }
 
+/// `try`.
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// A backup's folder, a disk or an image file
+    pub source: PathBuf,
+    /// By UEFI firmware [default: if it has an EFI system partition]
+    #[arg(long, conflicts_with = "bios")]
+    pub uefi: bool,
+    /// By a BIOS
+    #[arg(long)]
+    pub bios: bool,
+    /// MiB of memory
+    #[arg(long, value_name = "MIB", default_value = "2048", value_parser = clap::value_parser!(u32).range(16..))]
+    pub memory: u32,
+    /// No window; its serial line goes to standard output as it comes
+    #[arg(long)]
+    pub headless: bool,
+    /// Without KVM: slow, and works everywhere
+    #[arg(long)]
+    pub emulate: bool,
+    /// Start a disk although it is mounted read-write: what is read may be torn
+    #[arg(long)]
+    pub live: bool,
+    /// Bytes of a sector of an image file [default: as it shows, else 512]
+    #[arg(long, value_name = "512|4096", value_parser = values::sector_size)]
+    pub sector_size: Option<SectorSize>,
+}
+
 /// `prepare`.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
@@ -482,7 +514,7 @@ impl Verb {
             Self::Get(args) => args.job.json,
             Self::Serve(args) => args.json,
             Self::Prepare(args) => args.job.json,
-            Self::Mount(_) | Self::Cat(_) | Self::Man(_) => false,
+            Self::Mount(_) | Self::Try(_) | Self::Cat(_) | Self::Man(_) => false,
         }
     }
 

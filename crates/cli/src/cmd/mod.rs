@@ -13,6 +13,7 @@ pub mod restore;
 pub mod save;
 pub mod serve;
 pub mod show;
+pub mod trial;
 pub mod verify;
 
 mod boot;

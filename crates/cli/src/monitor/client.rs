@@ -1,6 +1,7 @@
 //! The job's side: what it may not do itself it asks the monitor for, and gets descriptors.
 
 use super::fuse::MountAnswer;
+use super::guest::GuestAnswer;
 use super::wire::{
     Asked, DeviceAnswer, Failure, FolderAnswer, FoundAnswer, ListenAnswer, MAX_ANSWER, MAX_LINES, Question,
     Token, receive, send,
@@ -87,6 +88,20 @@ impl Client {
             ListenAnswer::Unix(path) => (Listener::Unix(fd.into()), nbd::unix_uri(&path)),
             ListenAnswer::Tcp(address) => (Listener::Tcp(fd.into()), format!("nbd://{address}")),
         })
+    }
+
+    /// Starts a virtual computer. A file for what it writes, the socket by which it asks for the disk, and its
+    /// serial line.
+    pub fn start_guest(&self, esp: bool, sector: u64) -> Result<(GuestAnswer, OwnedFd, [UnixStream; 2])> {
+        let (answer, fds) = self.device(&Question::Guest(esp, sector))?;
+        let [file, disk, line] = <[OwnedFd; 3]>::try_from(fds)
+            .map_err(|_| Error::new(ErrorKind::Bug, "an answer of the monitor without its descriptors"))?;
+        Ok((answer, file, [disk.into(), line.into()]))
+    }
+
+    /// Waits for its end; its exit code, if it was not killed.
+    pub fn guest_ended(&self) -> Result<Option<i32>> {
+        Ok(self.device(&Question::GuestEnded)?.0)
     }
 
     /// Where the filesystem that this job serves is mounted, and the descriptor by which the kernel asks for it.

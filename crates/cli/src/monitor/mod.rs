@@ -9,6 +9,7 @@ mod bridge;
 mod client;
 mod door;
 mod fuse;
+mod guest;
 mod inhibit;
 mod made;
 mod outlet;
@@ -20,6 +21,7 @@ mod wire;
 pub use bridge::{become_bridge, is_bridge};
 pub use client::Client;
 pub use fuse::MountAnswer;
+pub use guest::GuestAnswer;
 pub use outlet::RemoteOutlet;
 pub use wire::Asked;
 

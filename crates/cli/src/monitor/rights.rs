@@ -1,5 +1,6 @@
 //! What the job may ask for: what the command line names, and nothing else. Pure.
 
+use super::guest::GuestWanted;
 use crate::args::{ConfirmArgs, MountArgs, Verb};
 use block::{How, folder_of};
 use engine::NewFs;
@@ -161,6 +162,8 @@ pub(super) struct Permitted {
     pub(super) out: Option<OutTo>,
     /// Where its filesystem is mounted.
     pub(super) mount: Option<MountPlace>,
+    /// What starts from what is served.
+    pub(super) guest: Option<GuestWanted>,
     /// What is made on a disk.
     pub(super) prepared: Option<Prepared>,
     /// A disk may be written, once that is confirmed: so far by the command line. `None`: never.
@@ -177,6 +180,7 @@ impl Permitted {
             listen: None,
             out: None,
             mount: None,
+            guest: None,
             prepared: None,
             writes: None,
         };
@@ -224,6 +228,15 @@ impl Permitted {
             Verb::Mount(args) => {
                 permitted.read(&args.source);
                 permitted.mount = Some(MountPlace::new(args));
+            }
+            Verb::Try(args) => {
+                permitted.read(&args.source);
+                permitted.guest = Some(GuestWanted {
+                    uefi: (args.uefi || args.bios).then_some(args.uefi),
+                    memory: args.memory,
+                    headless: args.headless,
+                    emulate: args.emulate,
+                });
             }
             Verb::Prepare(args) => {
                 permitted.name(Path::new(&args.disk));

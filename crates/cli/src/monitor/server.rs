@@ -6,6 +6,7 @@
 use super::bridge::{self, Bridge};
 use super::door::{self, SocketFile};
 use super::fuse::{self, Mounted};
+use super::guest::{self, Guest};
 use super::inhibit::Inhibitor;
 use super::made;
 use super::rights::{Action, Devices, Permitted, Prepared, Rights};
@@ -63,6 +64,7 @@ pub(super) struct Server {
     /// Where files of `get` are made.
     outlet: Option<LocalOutlet>,
     mounted: Option<Mounted>,
+    guest: Option<Guest>,
     bridges: Vec<Bridge>,
     /// The partition that was made on the target.
     made: Option<(PathBuf, Instance)>,
@@ -107,6 +109,7 @@ impl Server {
             socket: None,
             outlet: None,
             mounted: None,
+            guest: None,
             bridges: vec![],
             made: None,
             asking,
@@ -184,6 +187,13 @@ impl Server {
                 self.bridges.push(bridge);
                 with((), fds)
             }
+            Question::Guest(esp, sector) => {
+                let wanted = self.permitted.guest.take().ok_or_else(denied)?;
+                let (said, guest, fds) = guest::start(&wanted, self.files.owner, esp, sector)?;
+                self.guest = Some(guest);
+                with(said, fds)
+            }
+            Question::GuestEnded => answer(self.guest.as_mut().ok_or_else(denied)?.wait()?),
             Question::Mount => {
                 let place = self.permitted.mount.take().ok_or_else(denied)?;
                 let (where_to, fd, mounted) = fuse::mount(&place, self.files.owner)?;

@@ -65,6 +65,10 @@ pub(super) enum Question {
     Listen,
     /// A program that reads files of this format, by its name.
     Bridge(String),
+    /// A virtual computer that starts from the disk: it has an EFI system partition, and sectors of so many bytes.
+    Guest(bool, u64),
+    /// Back comes its exit code, when it has ended.
+    GuestEnded,
     /// The filesystem that the job serves.
     Mount,
     /// Back comes whether files of it are still open.
