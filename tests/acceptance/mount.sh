@@ -24,6 +24,7 @@ of_user=(setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all)
 
 # mounted ARGUMENT...: by "${as[@]}"; leaves the process in $server.
 mounted() {
+    : >"$scratch/where"
     "${as[@]}" "$SELFSAME" mount "$@" >"$scratch/where" 2>"$scratch/served" &
     server=$!
     for _ in $(seq 400); do

@@ -3,11 +3,13 @@
 use super::Tools;
 use crate::args::MountArgs;
 use crate::exit::Exit;
-use crate::fuse::{self, Image, Owner, Tree, Volume};
+use crate::fuse::{self, Image, Owner, Tree};
 use crate::ui::text::printable;
 use crate::ui::{answer, say};
-use block::{FillAbsent, Result, Role, Slice, Source};
-use engine::{OpenOptions, Survey};
+use block::{Error, FillAbsent, Result, Source};
+use disk::fs::{Condition, FileSystem};
+use engine::browse::{Volume, Volumes};
+use engine::{OpenOptions, Subject};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,7 +33,7 @@ pub fn run(args: &MountArgs, tools: &Tools) -> Result<Exit> {
     let pieces = engine::pieces(&subject, &filled, &survey, &host.nodename().to_string_lossy())?;
     let mut images = vec![Image { name: WHOLE.to_owned(), source: filled }];
     images.extend(pieces.into_iter().map(|piece| Image { name: piece.name, source: piece.source }));
-    let volumes = volumes(&subject.source, &survey)?;
+    let volumes = volumes(&subject)?;
 
     let stop = tools.signals.begin_job();
     let (place, fd) = tools.monitor.mount()?;
@@ -65,35 +67,26 @@ fn wait(ended: &Receiver<Result<()>>) -> Result<()> {
     ended.recv_timeout(PATIENCE * UNMOUNTING).unwrap_or(Ok(()))
 }
 
-/// A folder for each partition whose files can be read; 0 is a disk without a table.
-fn volumes(source: &Source, survey: &Survey) -> Result<Vec<Volume>> {
-    let mut volumes = vec![];
-    for surveyed in &survey.regions {
-        let number = match surveyed.region.role {
-            Role::Partition(number) => number,
-            Role::Whole => 0,
-            _ => continue,
+/// A folder for each partition, and each volume in one, whose files can be read; 0 is a disk without a table.
+fn volumes(subject: &Subject) -> Result<Vec<fuse::Volume>> {
+    let readable = Volumes::of(subject)?.all()?.into_iter().filter(Volume::is_readable);
+    let folder = |volume: Volume| {
+        let name = volume.name.clone();
+        let refused = move |error: &Error| {
+            say(&format!("{error}; the folder {name} is empty, its bytes are in images/"));
         };
-        if !surveyed.content.as_ref().is_some_and(disk::fs::is_readable) {
-            continue;
-        }
-        let bytes: Source = Arc::new(Slice::new(Arc::clone(source), surveyed.region.range)?);
-        let refused = move |error: &block::Error| {
-            say(&format!("{number}: {error}; its folder is empty, its bytes are in images/"));
-        };
-        volumes.push(Volume::new(number.to_string(), move || opened(number, &bytes), refused));
-    }
-    Ok(volumes)
+        fuse::Volume::new(volume.name.clone(), move || opened(&volume), refused)
+    };
+    Ok(readable.map(folder).collect())
 }
 
 /// Says what is not shown, once.
-fn opened(number: u32, bytes: &Source) -> Result<Arc<dyn disk::fs::FileSystem>> {
-    let files = disk::fs::open(bytes)?;
-    if files.info().condition != disk::fs::Condition::Clean {
-        say(&format!("{number}: {}", files.info().condition));
+fn opened(volume: &Volume) -> Result<Arc<dyn FileSystem>> {
+    let files = volume.open()?;
+    let info = files.info();
+    if info.condition != Condition::Clean {
+        say(&format!("note: {}: {}", volume.name, info.condition));
     }
-    for missing in &files.info().missing {
-        say(&format!("{number}: {missing}"));
-    }
+    info.missing.iter().for_each(|missing| say(&format!("note: {}: {missing}", volume.name)));
     Ok(files)
 }
