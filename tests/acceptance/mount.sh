@@ -95,6 +95,10 @@ files() {
 
 mounted "$backup" "$look"
 images
+# Who answers the kernel is in its sandbox.
+status=/proc/$(pgrep -P "$server" | head -n 1)/status
+grep -q '^Seccomp:.*2$' "$status" && grep -q '^CapEff:.*0000000000000000$' "$status" || fail "the job has rights"
+grep -q '^Uid:.*65534' "$status" || fail "the job is root"
 if [ -e "$look/2" ]; then files; else echo "SKIPPED: mount_files: needs a reader of ext4"; fi
 [ "$(ls "$look")" = "$(printf '%s\n' 2 images)" ] || [ ! -e "$look/2" ] || fail "folders: $(ls "$look")"
 ! touch "$look/new" 2>/dev/null || fail "it can be written"
@@ -107,6 +111,17 @@ losetup -d "$device"
 unset 'loops[-1]'
 stopped
 passed mount
+
+# Others may look where that is asked for, as far as owners and modes let them.
+mounted "$backup" "$look" --allow-other
+"${of_user[@]}" ls "$look/images" >/dev/null || fail "others may not look"
+! "${of_user[@]}" cat "$look/images/disk.img" >/dev/null 2>&1 || fail "others may read the whole disk"
+if [ -e "$look/2" ]; then
+    [ "$("${of_user[@]}" tail -n 1 "$look/2/deep/numbers")" = 200000 ] || fail "others may not read what is for all"
+    ! "${of_user[@]}" ls "$look/2/private" >/dev/null 2>&1 || fail "others may look where they may not"
+fi
+stopped
+passed mount_allow_other
 
 # As a user, who is not root inside either, and from whom other users are kept away.
 chown -R "$user" "$scratch/dest."* "$look" && chmod 755 "$scratch/dest."*

@@ -19,9 +19,9 @@ mod mend;
 mod names;
 mod open;
 mod passed;
-mod pieces;
 mod plan;
 mod prepare;
+mod raw_files;
 mod relocate;
 mod restore;
 mod save;
@@ -42,11 +42,11 @@ pub use digest::Algorithm;
 pub use estimate::Estimate;
 pub use foreign::{Bridge, Format};
 pub use open::{Kind, OpenOptions, Opener, Subject, folder};
-pub use pieces::{Piece, pieces};
 pub use plan::{Placed, Plan, Step};
 pub use prepare::{
     NewFs, PrepareOptions, PreparePlan, PrepareStep, alignment, label, mkfs, mount, plan_prepare,
 };
+pub use raw_files::{RawFile, raw_files};
 pub use restore::{Destination, RestoreOptions, plan_restore, propose_target};
 pub use save::{Saved, save};
 pub use save_plan::{PlannedFile, SaveOptions, SavePlan, plan_save};

@@ -30,9 +30,9 @@ pub fn run(args: &MountArgs, tools: &Tools) -> Result<Exit> {
     let survey = engine::survey(&subject.source, subject.sector, false)?;
     let filled: Source = Arc::new(FillAbsent(Arc::clone(&subject.source)));
     let host = rustix::system::uname();
-    let pieces = engine::pieces(&subject, &filled, &survey, &host.nodename().to_string_lossy())?;
+    let files = engine::raw_files(&subject, &filled, &survey, &host.nodename().to_string_lossy())?;
     let mut images = vec![Image { name: WHOLE.to_owned(), source: filled }];
-    images.extend(pieces.into_iter().map(|piece| Image { name: piece.name, source: piece.source }));
+    images.extend(files.into_iter().map(|file| Image { name: file.name, source: file.source }));
     let volumes = volumes(&subject)?;
 
     let stop = tools.signals.begin_job();

@@ -134,12 +134,10 @@ fn arguments(wanted: &GuestWanted, firmware: Option<(&str, &str)>, sector: u64) 
     }
     // The socket is its standard input.
     add("-blockdev driver=raw,node-name=disk,file.driver=nbd,file.server.type=fd,file.server.str=0");
-    match sector {
-        4096 => {
-            add("-device nvme,serial=selfsame,drive=disk,logical_block_size=4096,physical_block_size=4096")
-        }
-        _ => add("-device ide-hd,drive=disk,bootindex=0"),
-    }
+    add(match sector {
+        4096 => "-device nvme,serial=selfsame,drive=disk,logical_block_size=4096,physical_block_size=4096",
+        _ => "-device ide-hd,drive=disk,bootindex=0",
+    });
     if wanted.headless {
         // As its standard output, which is a socket too.
         add("-display none -chardev socket,id=line,fd=1 -serial chardev:line");

@@ -304,6 +304,20 @@ mod tests {
         assert_eq!(by("selfsame show x/y").devices, Devices::Named(vec!["x/y".into()]));
     }
 
+    #[test]
+    fn only_who_is_told_to_mounts_or_starts_something() {
+        let mount = by("selfsame mount a,b=c\\d /mnt/x");
+        let place = MountPlace { dir: "/mnt/x".into(), name: "a_b_c_d".into(), allow_other: false };
+        assert_eq!((mount.mount, mount.guest), (Some(place), None));
+        let bios = by("selfsame try b --bios --memory 64").guest.unwrap();
+        assert_eq!((bios.uefi, bios.memory, bios.headless), (Some(false), 64, false));
+        assert_eq!(by("selfsame try b").guest.unwrap().uefi, None);
+        for line in ["show b", "serve b", "verify b", "save b c"] {
+            let permitted = by(&format!("selfsame {line}"));
+            assert!(permitted.mount.is_none() && permitted.guest.is_none(), "{line}");
+        }
+    }
+
     /// Every action on every name that matters, by what is permitted.
     #[test]
     fn what_each_right_is_good_for() {

@@ -312,12 +312,12 @@ mod tests {
         assert_eq!(kinds[1], (hole, ExtentKind::Zero), "{kinds:?}");
         assert_eq!(kinds.len(), 3);
         std::thread::scope(|scope| {
-            for start in 0..8 {
+            for start in 0..8_usize {
                 let (disk, bytes) = (&disk, &bytes);
                 scope.spawn(move || {
                     let mut buf = vec![0; 300_000];
-                    disk.read_at(start * 300_000, &mut buf).unwrap();
-                    assert_eq!(buf, bytes[start as usize * 300_000..][..300_000]);
+                    disk.read_at(start as u64 * 300_000, &mut buf).unwrap();
+                    assert_eq!(buf, bytes[start * 300_000..][..300_000]);
                 });
             }
         });

@@ -162,6 +162,10 @@ fn job() -> ExitCode {
 }
 
 fn try_system(attempts: &mut Attempts, client: &Client, paths: &[PathBuf]) {
+    attempts.refused("mounting something", client.mount());
+    attempts.refused("unmounting something", client.unmount());
+    attempts.refused("starting a virtual computer", client.start_guest(false, 512));
+    attempts.refused("waiting for one", client.guest_ended());
     let [image, secret, monitor] = paths else { panic!("{paths:?}") };
     for path in [image, secret, Path::new("/etc/passwd"), Path::new("/dev/null"), Path::new("/dev/vda")] {
         attempts.refused(&format!("open {}", path.display()), std::fs::File::open(path));

@@ -1,4 +1,4 @@
-//! The pieces of a disk as files, called as `save --format raw` would call them.
+//! The regions of a disk as files, called as `save --format raw` would call them.
 
 use crate::names;
 use crate::open::{Kind, Subject};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// One file of it.
-pub struct Piece {
+pub struct RawFile {
     /// `cassandra-sda5.ext3`.
     pub name: String,
     /// Its bytes, end to end.
@@ -16,7 +16,7 @@ pub struct Piece {
 }
 
 /// The regions of `source`, which shows what `subject` holds. `host`: the name of this machine, for its own disks.
-pub fn pieces(subject: &Subject, source: &Source, survey: &Survey, host: &str) -> Result<Vec<Piece>> {
+pub fn raw_files(subject: &Subject, source: &Source, survey: &Survey, host: &str) -> Result<Vec<RawFile>> {
     let base = base(subject, host);
     let mut named: Vec<(String, Vec<ByteRange>)> = vec![];
     for surveyed in &survey.regions {
@@ -27,16 +27,16 @@ pub fn pieces(subject: &Subject, source: &Source, survey: &Survey, host: &str) -
             None => named.push((name, vec![surveyed.region.range])),
         }
     }
-    let piece = |(name, ranges): (String, Vec<ByteRange>)| {
+    let file = |(name, ranges): (String, Vec<ByteRange>)| {
         let slice = |range| Ok(Arc::new(Slice::new(Arc::clone(source), range)?) as Source);
         let mut slices = ranges.into_iter().map(slice).collect::<Result<Vec<_>>>()?;
         let source = match slices.pop() {
             Some(only) if slices.is_empty() => only,
             last => Arc::new(Concat::new(slices.into_iter().chain(last))?),
         };
-        Ok(Piece { name, source })
+        Ok(RawFile { name, source })
     };
-    named.into_iter().map(piece).collect()
+    named.into_iter().map(file).collect()
 }
 
 /// BASE, as `save` without `--name` makes it; of a backup what it has.
