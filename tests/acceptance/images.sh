@@ -84,3 +84,11 @@ sed '1,/execve(.*qemu-nbd.* = 0/d' "$bridge" | grep ' = [0-9]' |
     grep -vE '"(/usr|/lib|/lib64|/bin|/nix/store|/gnu/store)/|"/etc/ld.so.cache"|"/dev/(null|urandom)"|"/(proc|sys)/|exited' >"$scratch/opened" || true
 [ ! -s "$scratch/opened" ] || fail "it opened: $(cat "$scratch/opened")"
 passed images_sandbox
+
+# A user without root reads them too.
+if [ "$(id -u)" -eq 0 ] && needs images_user setpriv; then
+    chmod 755 "$scratch" && chmod 644 "$scratch/plain.qcow2"
+    cp "$SELFSAME" "$scratch/selfsame"
+    expect 0 setpriv --reuid daemon --regid daemon --clear-groups "$scratch/selfsame" show "$scratch/plain.qcow2"
+    passed images_user
+fi
