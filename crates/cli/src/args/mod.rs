@@ -521,11 +521,11 @@ impl Verb {
     /// Does it go into filesystems of strangers?
     pub fn reads_files(&self) -> bool {
         match self {
-            Self::Ls(_) | Self::Cat(_) | Self::Get(_) => true,
+            Self::Ls(_) | Self::Cat(_) | Self::Get(_) | Self::Mount(_) => true,
             Self::Show(args) => args.lost,
+            Self::Verify(args) => args.files,
             _ => false,
         }
-        matches!(self, Self::Ls(_) | Self::Cat(_) | Self::Mount(_))
     }
 }
 

@@ -27,8 +27,6 @@ const DRIVER: &str = "SELFSAME_BRIDGE_DRIVER";
 const PROGRAM: &str = "qemu-nbd";
 /// Connections of the job to each bridge.
 pub(super) const CONNECTIONS: usize = 4;
-/// Descriptors that go beside the answer.
-pub(super) const DESCRIPTORS: usize = CONNECTIONS + 2;
 /// The first descriptor behind the standard ones: where sd_listen_fds(3) says that a socket is.
 const FIRST_FD: i32 = 3;
 

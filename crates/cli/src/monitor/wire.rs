@@ -3,7 +3,6 @@
 //! A message is its length as a little-endian `u32`, then JSON. Descriptors travel with the length
 //! (`SCM_RIGHTS`, unix(7)).
 
-use super::bridge::DESCRIPTORS;
 use block::{Error, ErrorKind, How, Result};
 use device::{DiskId, Identity, Instance, SourceOptions, Wanted};
 use image::{Lacking, Step};
@@ -228,7 +227,6 @@ pub(super) fn send(socket: &UnixStream, message: &impl Serialize, fds: &[Borrowe
     })?;
     let len = u32::try_from(json.len()).map_err(|_| broken("a message of more than 4 GiB"))?.to_le_bytes();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MADE))];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Error::new(ErrorKind::Bug, "too many descriptors in a message"));
@@ -250,7 +248,6 @@ pub(super) fn receive<T: DeserializeOwned>(
 ) -> Result<Option<(T, Vec<OwnedFd>)>> {
     let mut len = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MADE))];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
     let got = loop {
         let flags = RecvFlags::CMSG_CLOEXEC;

@@ -3,7 +3,6 @@
 use super::claims::Tally;
 use super::reads::Reads;
 use block::{ByteRange, Result, Source};
-use block::{Result, Source};
 
 /// Bytes of a bitmap that are read at once.
 const PIECE: u64 = 4096;
@@ -64,11 +63,6 @@ impl Bitmap {
             }
         }
         Ok(false)
-    /// Is this one free?
-    pub(super) fn is_free(&self, reads: &Reads, unit: u64) -> Result<bool> {
-        let mut tally = Tally::default();
-        self.tally(reads, unit, 1, &mut tally)?;
-        Ok(!tally.any_gone())
     }
 }
 

@@ -71,7 +71,6 @@ impl Candidate {
     pub(super) fn time(&self, at: usize, extra: usize) -> Option<Time> {
         let seconds = i64::from(i32::from_le_bytes(u32_at(&self.raw, at)?.to_le_bytes()));
         let more = if self.has(extra) { self.word(extra) } else { 0 };
-        let more = self.has(extra).then(|| self.word(extra)).unwrap_or(0);
         let seconds = seconds.checked_add(i64::from(more & 3) << 32)?;
         Some(Time { seconds, nanos: (more >> 2).min(999_999_999) })
     }

@@ -87,8 +87,6 @@ impl<'a> Names<'a> {
     }
 
     fn of_within(&mut self, index: usize, depth: usize) -> Result<Known> {
-    pub(super) fn of(&mut self, index: usize) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
-    fn of_within(&mut self, index: usize, depth: usize) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
         let Some(Some(named)) = self.named.get(index) else { return Ok((None, None)) };
         let name = named.name.clone();
         let folder = named.folder.or_else(|| {
@@ -137,7 +135,6 @@ impl<'a> Names<'a> {
             let to = self.gone.partition_point(|gone| gone.inode <= entry.inode);
             let from =
                 self.gone.partition_point(|gone| gone.inode < entry.inode).max(to.saturating_sub(TURNS));
-            let from = self.gone.partition_point(|gone| gone.inode < entry.inode);
             // Of those that had the inode in turn, only those that had it then.
             let mut born = 0;
             for index in from..to {
@@ -149,7 +146,6 @@ impl<'a> Names<'a> {
                     // counts where it was left by the deletion itself, or where nobody else had the inode.
                     false if gone.gone == Some(sequence) => (1, 1),
                     false if sequence == u32::MAX && to.saturating_sub(from) == 1 => (1, 0),
-                    false if sequence >= end => (1, u32::MAX.saturating_sub(sequence)),
                     _ => (0, 0),
                 };
                 born = end;

@@ -116,7 +116,6 @@ impl Log {
 
     /// Every block of the log itself, and every copy with the descriptor that names it.
     fn scan(&self, reads: &Reads, shape: &Shape) -> Result<(Headers, Vec<(u64, Copy)>)> {
-    fn scan(&self, reads: &Reads, shape: &Shape) -> Result<(BTreeMap<u64, Header>, Vec<(u64, Copy)>)> {
         let (mut headers, mut copies) = (BTreeMap::new(), vec![]);
         let end = shape.end.saturating_mul(self.block);
         let mut at = shape.first.saturating_mul(self.block);
@@ -142,7 +141,6 @@ impl Log {
 
     /// Follows each transaction to its commit. Gives the blocks of the log that belong to those that reach it.
     fn chain(&mut self, shape: &Shape, headers: &Headers) -> BTreeSet<u64> {
-    fn chain(&mut self, shape: &Shape, headers: &BTreeMap<u64, Header>) -> BTreeSet<u64> {
         let next = |at: u64, header: &Header| shape.step(at, header.copies.saturating_add(1));
         let same = |at: u64, sequence: u32| headers.get(&at).filter(|header| header.sequence == sequence);
         // A block of the log where data should be: this was written over in part.
@@ -189,7 +187,6 @@ impl Log {
     /// Goes back from the newest transaction while each one follows right on another. Between the last of a mount
     /// and the first of the next one or two numbers are left out, and the log may begin at its first block.
     fn find_unbroken(&self, shape: &Shape, headers: &Headers) -> Option<u32> {
-    fn find_unbroken(&self, shape: &Shape, headers: &BTreeMap<u64, Header>) -> Option<u32> {
         let (newest, _) = self.transactions.last_key_value()?;
         // What the superblock expects next shows whether the newest ones are still there.
         if !matches!(shape.sequence.checked_sub(*newest), Some(1 | 2)) {

@@ -11,8 +11,6 @@ mod content;
 mod evidence;
 mod exfat;
 mod exfat_entry;
-#[allow(dead_code, reason = "the other filesystems come next")]
-#[allow(dead_code, reason = "the other filesystems come next")]
 mod ext;
 mod ext_log;
 mod ext_map;
@@ -24,7 +22,6 @@ mod jbd2;
 mod names;
 mod ntfs;
 mod ntfs_record;
-#[allow(dead_code, reason = "the other filesystems come next")]
 mod reads;
 
 use crate::fs::Time;
@@ -169,7 +166,6 @@ const FINDERS: &[Finder] = &[
     Finder { types: &["vfat"], find: fat::find },
     Finder { types: &["exfat"], find: exfat::find },
 ];
-const FINDERS: &[Finder] = &[Finder { types: &["ext2", "ext3", "ext4", "ext4dev"], find: ext::find }];
 
 /// Can deleted files of this kind of content be looked for?
 pub fn is_covered(content: &probe::Content) -> bool {
@@ -193,7 +189,6 @@ pub fn find(source: &Source) -> Result<Found> {
     for file in &mut found.files {
         // What nobody has read is not intact, whatever its filesystem says.
         let lost = file.content.lost(&**source, file.size, &mut left)?;
-        let lost = file.content.lost(&**source, file.size)?;
         lost.worsen(file, "some of it is not in this source", "none of it is in this source");
     }
     reads.finish(&mut found.missing);

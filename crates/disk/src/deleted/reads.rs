@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 /// Bytes that looking through one volume may take in all.
 const BUDGET: u64 = 4 << 30;
-const BUDGET: u64 = 8 << 30;
 
 /// A volume as finders see it.
 pub(super) struct Reads {

@@ -162,7 +162,7 @@ mod tests {
     fn what_is_cut_off_or_endless_is_nothing() {
         let text = "a { b { c = [ \"x\", 2 ] } }";
         for end in 1..text.len() {
-            assert_eq!(parse(&text.as_bytes()[..end]), None, "{end}");
+            assert_eq!(parse(text.as_bytes().get(..end).unwrap()), None, "{end}");
         }
         assert!(parse("a { ".repeat(100_000).as_bytes()).is_none());
         assert!(parse(b"\xff").is_none());

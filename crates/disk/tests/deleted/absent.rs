@@ -6,7 +6,6 @@ use std::collections::HashSet;
 
 /// With these ranges absent.
 pub(crate) struct Absent {
-pub struct Absent {
     inner: Source,
     /// Sorted.
     ranges: Vec<ByteRange>,
@@ -14,7 +13,6 @@ pub struct Absent {
 
 /// Every sector that holds one of a victim, found by its content.
 pub(crate) fn without(inner: &Source, made: &Made) -> Absent {
-pub fn without(inner: &Source, made: &Made) -> Absent {
     let wanted: HashSet<&[u8]> =
         made.bytes.iter().flat_map(|bytes| bytes.as_chunks::<512>().0).map(|sector| &sector[..]).collect();
     let mut ranges = vec![];

@@ -112,4 +112,3 @@ fn storm(kind: &Kind) {
 fn damage_ends_in_an_answer() {
     super::each("damage_ends_in_an_answer", storm);
 }
-//! Damaged volumes.

@@ -25,14 +25,6 @@ pub(crate) const KINDS: &[Kind] = &[
         mkfs: "truncate -s 192M $F; mkfs.ext3 -q -F -b 4096 -J size=8 $F",
         mount: Some("mount -o loop $F $D"),
         on_device: false,
-pub struct Kind {
-    pub name: &'static str,
-    pub needs: &'static [&'static str],
-    pub mkfs: &'static str,
-    /// `$F` is the image, `$D` the folder. `None`: by mtools.
-    pub mount: Option<&'static str>,
-pub const KINDS: &[Kind] = &[
-        mkfs: "truncate -s 192M $F; mkfs.ext3 -q -F -J size=8 $F",
     },
     Kind {
         name: "ext4",
@@ -61,14 +53,12 @@ pub const KINDS: &[Kind] = &[
         mkfs: "truncate -s 80M $F; mkfs.exfat $F",
         mount: Some("mount.exfat-fuse $F $D 2>/dev/null"),
         on_device: true,
-        mkfs: "truncate -s 192M $F; mkfs.ext4 -q -F -J size=8 $F",
     },
 ];
 
 /// Where the files that came after the victims were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-pub enum Way {
     /// In a folder of their own, made before.
     Beside,
     /// In a folder of their own, that is removed too.
@@ -89,13 +79,6 @@ pub(crate) struct Made {
     pub(crate) truth: BTreeMap<[u8; 32], String>,
     /// Bytes of the victims.
     pub(crate) bytes: Vec<Vec<u8>>,
-pub const WAYS: &[Way] = &[Way::Beside, Way::Removed, Way::Kept];
-pub struct Made {
-    pub folder: TempDir,
-    pub image: PathBuf,
-    pub victims: BTreeMap<String, [u8; 32]>,
-    pub truth: BTreeMap<[u8; 32], String>,
-    pub bytes: Vec<Vec<u8>>,
 }
 
 /// Mounted here until it is dropped.
@@ -115,7 +98,6 @@ impl Drop for Mounted {
 
 /// Bytes that are nowhere else.
 pub(crate) fn noise(name: &str, len: usize) -> Vec<u8> {
-pub fn noise(name: &str, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
     bytes
@@ -158,10 +140,6 @@ pub(crate) fn victims(kind: &Kind) -> Made {
     with(kind, &mut made, write_all);
     with(kind, &mut made, |made, root| {
         remove_victims(made, root);
-pub fn victims(kind: &Kind) -> Made {
-        for path in made.victims.keys() {
-            fs::remove_file(root.join(path)).unwrap();
-        }
     });
     made
 }
@@ -187,8 +165,6 @@ fn remove_victims(made: &Made, root: &Path) {
 /// After the victims other files came and went. Their names differ in their first letters: mtools takes long to
 /// find a short one that is free.
 pub(crate) fn churned(kind: &Kind, way: Way) -> Made {
-/// After the victims other files came and went.
-pub fn churned(kind: &Kind, way: Way) -> Made {
     let mut made = Made::new(kind);
     with(kind, &mut made, |made, root| {
         fs::create_dir(root.join("churn")).unwrap();
@@ -196,15 +172,11 @@ pub fn churned(kind: &Kind, way: Way) -> Made {
     });
     with(kind, &mut made, |made, root| {
         remove_victims(made, root);
-        for path in made.victims.keys() {
-            fs::remove_file(root.join(path)).unwrap();
-        }
     });
     for round in 0..3 {
         with(kind, &mut made, |made, root| {
             for n in 0..3000usize {
                 made.write(root, &format!("churn/{n:04}{round} of a round"), 600 + (n * 977) % 20_000);
-                made.write(root, &format!("churn/round {round} number {n}"), 600 + (n * 977) % 20_000);
             }
         });
         if way == Way::Kept && round == 2 {
@@ -216,9 +188,6 @@ pub fn churned(kind: &Kind, way: Way) -> Made {
             }
             if way == Way::Removed {
                 fs::remove_dir(root.join("churn")).unwrap();
-            fs::remove_dir_all(root.join("churn")).unwrap();
-            if way != Way::Removed {
-                fs::create_dir(root.join("churn")).unwrap();
             }
         });
     }
@@ -237,9 +206,6 @@ fn with(kind: &Kind, made: &mut Made, work: impl FnOnce(&mut Made, &Path)) {
     let device = kind.on_device.then(|| LoopDevice::attach(&image, 512).unwrap());
     let from = device.as_ref().map_or(&*image, LoopDevice::path);
     run(&line.replace("$D", &format!("'{}'", dir.display())), from);
-/// Works on the volume, mounted for this once.
-    let line = kind.mount.unwrap().replace("$D", &format!("'{}'", dir.display()));
-    run(&line, &image);
     let _mounted = Mounted(dir.clone());
     work(made, &dir);
     run("sync", &image);

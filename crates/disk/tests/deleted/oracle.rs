@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 /// The digest of a file; `None` if it cannot be read.
 pub(crate) fn digest(file: &dyn ReadAt) -> Option<[u8; 32]> {
-pub fn digest(file: &dyn ReadAt) -> Option<[u8; 32]> {
     // Nothing that was written is larger; what is was made up.
     let len = usize::try_from(file.size()).ok().filter(|len| *len <= 64 << 20)?;
     let mut bytes = vec![0; len];
@@ -18,7 +17,6 @@ pub fn digest(file: &dyn ReadAt) -> Option<[u8; 32]> {
 
 /// Is it the file of this path, as far as its name is known?
 pub(crate) fn is_named(file: &DeletedFile, path: &str) -> bool {
-pub fn is_named(file: &DeletedFile, path: &str) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let same_name = file.name.as_deref().is_none_or(|known| known == name.as_bytes());
     let same_folder = file.folder.as_deref().is_none_or(|known| known == folder.as_bytes());
@@ -27,7 +25,6 @@ pub fn is_named(file: &DeletedFile, path: &str) -> bool {
 
 /// How many of the victims `tsk_recover` brings back, whatever name it gives them.
 pub(crate) fn sleuthkit(made: &Made) -> Option<usize> {
-pub fn sleuthkit(made: &Made) -> Option<usize> {
     let there = testkit::tools::shell("command -v tsk_recover", &made.image).is_ok();
     if !there {
         return None;
