@@ -12,17 +12,20 @@ bad=0
 
 tests/truth/grow "$scratch/unix" unix
 tests/truth/grow "$scratch/plain"
-printf '%-24s %8s %8s %8s %8s\n' filesystem right wrong missing more
+tests/truth/grow "$scratch/spread" spread
+printf '%-24s %8s %8s %8s %8s %8s\n' filesystem right wrong missing more seconds
+began=$SECONDS
 
 # table NAME TRUTH WITHOUT: saves $img, takes everything out of it and compares.
 table() {
     local right wrong missing more
     save "$img" --whole --no-check
     rm -rf "$out"
-    "$SELFSAME" get -r --progress=none "$backup" 0 "$out" >"$scratch/said" 2>&1 || sed 's/^/    /' "$scratch/said" | head -n 5
+    "$SELFSAME" get -r --devices --progress=none "$backup" 0 "$out" >"$scratch/said" 2>&1 || sed 's/^/    /' "$scratch/said" | head -n 5
     mkdir -p "$out"
     read -r right wrong missing more < <(tests/truth/compare "$2" "$out" "$3" 2>"$scratch/differences")
-    printf '%-24s %8d %8d %8d %8d\n' "$1" "$right" "$wrong" "$missing" "$more"
+    printf '%-24s %8d %8d %8d %8d %8d\n' "$1" "$right" "$wrong" "$missing" "$more" $((SECONDS - began))
+    began=$SECONDS
     if [ "$((wrong + missing + more))" != 0 ]; then
         cat "$scratch/differences"
         bad=1
@@ -60,18 +63,25 @@ driven() {
         python3 - "$mnt" "$scratch/dirty" <<'END'
 import os, sys
 # Each is flushed by itself, so that it is in the journal and nowhere else yet.
+def flush(path):
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
 for root in sys.argv[1:]:
-    os.mkdir(f"{root}/newest")
+    new = f"{root}/newest"
+    os.mkdir(new)
     for n in range(60):
-        with open(f"{root}/newest/{n}", "wb") as file:
+        with open(f"{new}/{n}", "wb") as file:
             file.write(f"newest file {n}\n".encode() * n * 9)
-            file.flush()
-            os.fsync(file.fileno())
-        os.utime(f"{root}/newest/{n}", (1_700_000_000, 1_700_000_000))
+        os.utime(f"{new}/{n}", (1_700_000_000, 1_700_000_000))
+        flush(f"{new}/{n}")
     for n in range(0, 60, 7):
-        os.remove(f"{root}/newest/{n}")
-    file = os.open(f"{root}/newest/1", os.O_RDWR)
-    os.fsync(file)
+        os.remove(f"{new}/{n}")
+    # A name that is new in the same transaction takes the removals with it.
+    open(f"{new}/last", "wb").close()
+    os.utime(f"{new}/last", (1_700_000_000, 1_700_000_000))
+    flush(f"{new}/last")
+    flush(new)
 END
         cp --sparse=always "$img" "$img.copy"
         truth=$scratch/dirty
@@ -80,6 +90,8 @@ END
     else
         umount "$mnt"
     fi
+    # Drivers that want a device.
+    [ ! -e "$img.loop" ] || { losetup -d "$(cat "$img.loop")" && rm "$img.loop"; }
     table "$1" "$truth" "$3"
     rm -rf "$scratch/dirty"
 }
@@ -106,10 +118,10 @@ driven ntfs "$scratch/plain" $plain 300 'mkntfs -qFf "$F"' 'ntfs-3g "$F" "$M"'
 driven ntfs-512 "$scratch/plain" $plain 300 'mkntfs -qFf -c 512 "$F"' 'ntfs-3g "$F" "$M"'
 driven ntfs-compressed "$scratch/plain" $plain 300 'mkntfs -qFf "$F"' \
     'ntfs-3g -o compression "$F" "$M"; setfattr -h -v 0x00000800 -n system.ntfs_attrib "$M"'
-driven exfat "$scratch/plain" $plain 300 'mkfs.exfat "$F"' 'mount.exfat-fuse "$F" "$M"'
+driven exfat "$scratch/plain" $plain 300 'mkfs.exfat "$F"' 'L=$(losetup -f --show "$F"); echo "$L" >"$F.loop"; mount.exfat-fuse "$L" "$M"'
 fill_fat='shopt -s dotglob; mcopy -s -m -Q -i "$F" "$D"/* ::'
-made fat32 "$scratch/plain" $plain 300 "mkfs.fat -F 32 \"\$F\"; $fill_fat"
-made fat16 "$scratch/plain" $plain 300 "mkfs.fat -F 16 \"\$F\"; $fill_fat"
+made fat32 "$scratch/spread" $plain 300 "mkfs.fat -F 32 \"\$F\"; $fill_fat"
+made fat16 "$scratch/spread" $plain 300 "mkfs.fat -F 16 \"\$F\"; $fill_fat"
 made squashfs "$scratch/unix" dirtime 0 'mksquashfs "$D" "$F" -quiet -no-progress -noappend -comp gzip'
 made squashfs-zstd "$scratch/unix" dirtime 0 'mksquashfs "$D" "$F" -quiet -no-progress -noappend -comp zstd'
 made squashfs-xz "$scratch/unix" dirtime 0 'mksquashfs "$D" "$F" -quiet -no-progress -noappend -comp xz -b 1M'

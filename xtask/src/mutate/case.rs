@@ -1,7 +1,7 @@
 //! One case: a filesystem with a few places of its metadata changed, and all that reading does with it.
 
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Source, extents};
-use disk::fs::{FileKind, FileSystem, NodeId};
+use disk::fs::{FileKind, FileSystem};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -153,7 +153,23 @@ pub(super) fn run(source: Source, content: bool) -> Outcome {
         Ok(fs) => walk(&*fs, content, &mut outcome),
         Err(_) => outcome.refused = true,
     }
+    deleted(&source, content, &mut outcome);
+    match disk::probe::identify(&*source) {
+        Ok(Some(found)) => outcome.errors += u64::from(disk::used::used(&*source, &found).is_err()),
+        Ok(None) => {}
+        Err(_) => outcome.errors += 1,
+    }
     outcome
+}
+
+/// Deleted files, and what is in them.
+fn deleted(source: &Source, content: bool, outcome: &mut Outcome) {
+    let Ok(found) = disk::deleted::find(source) else { return };
+    let mut budget = CONTENT;
+    for file in found.files.iter().filter(|_| content) {
+        let opened = file.open(source);
+        outcome.errors += u64::from(opened.and_then(|opened| read(&*opened, &mut budget)).is_err());
+    }
 }
 
 fn walk(fs: &dyn FileSystem, content: bool, outcome: &mut Outcome) {
@@ -182,7 +198,8 @@ fn walk(fs: &dyn FileSystem, content: bool, outcome: &mut Outcome) {
                 FileKind::Directory if seen.insert(entry.node) => left.push(entry.node),
                 FileKind::Symlink => outcome.errors += u64::from(fs.read_link(entry.node).is_err()),
                 FileKind::File if content => {
-                    outcome.errors += u64::from(read(fs, entry.node, &mut budget).is_err());
+                    let file = fs.open(entry.node, None);
+                    outcome.errors += u64::from(file.and_then(|file| read(&*file, &mut budget)).is_err());
                 }
                 _ => {}
             }
@@ -191,11 +208,10 @@ fn walk(fs: &dyn FileSystem, content: bool, outcome: &mut Outcome) {
 }
 
 /// The content of a file, as far as there is budget.
-fn read(fs: &dyn FileSystem, node: NodeId, budget: &mut u64) -> Result<()> {
-    let file = fs.open(node, None)?;
+fn read(file: &dyn ReadAt, budget: &mut u64) -> Result<()> {
     let mut buf = vec![0; 1 << 16];
     let mut steps = 0;
-    for extent in extents(&*file, ByteRange::span(0, file.size())) {
+    for extent in extents(file, ByteRange::span(0, file.size())) {
         let Extent { range, kind } = extent?;
         steps += 1;
         if steps > ENTRIES {

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn times_are_utc_and_any_number_is_one() {
-        assert_eq!(minute(Some(Time { seconds: 1_795_770_300, nanos: 5 })), "2026-11-27 10:25");
+        assert_eq!(minute(Some(Time { seconds: 1_795_770_300, nanos: 5 })), "2026-11-27 09:05");
         assert_eq!(minute(Some(Time { seconds: i64::MAX, nanos: 0 })), format!("@{}", i64::MAX));
         assert_eq!(minute(None), "-");
     }

@@ -1,6 +1,6 @@
 //! A disk as a read-only filesystem: a folder for each volume with its files, and `images/` with raw regions.
 //!
-//! [`tree`] knows what is where, [`attr`] says what files are in the kernel's words, [`answers`] speaks FUSE.
+//! `tree` knows what is where, `attr` says what files are in the kernel's words, `answers` speaks FUSE.
 
 mod answers;
 mod attr;
