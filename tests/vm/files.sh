@@ -52,7 +52,7 @@ by() {
 
 fat16-by-the-kernel() { by "$(disk src)" vfat mkfs.vfat -F 16; }
 fat32-by-the-kernel() { by "$(disk src)" vfat mkfs.vfat -F 32 -s 1; }
-exfat-by-the-kernel() { by "$(disk src)" exfat mkfs.exfat -q; }
+exfat-by-the-kernel() { by "$(disk src)" exfat mkfs.exfat; }
 udf-by-the-kernel() { by "$(disk src)" udf mkudffs -b 512; }
 
 ntfs-by-ntfs-3g() {
@@ -65,37 +65,39 @@ logical-volumes() {
     name=$(disk src)
     table "$name"
     part=/dev/$(node "$name" 1)
-    expect 0 '' lvm pvcreate -q -y "$part"
-    expect 0 '' lvm vgcreate -q old "$part"
-    expect 0 '' lvm lvcreate -q -y -Wn -L 64M -n root old
-    expect 0 '' lvm lvcreate -q -y -Wn -L 64M -n home old
-    expect 0 '' lvm lvextend -q -L 128M old/root
+    expect 0 '' lvm pvcreate -qqyf "$part"
+    expect 0 '' lvm vgcreate -qq old "$part"
+    expect 0 '' lvm lvcreate -qqy -an -Zn -Wn -L 64M -n root old
+    expect 0 '' lvm lvcreate -qqy -an -Zn -Wn -L 64M -n home old
+    expect 0 '' lvm lvextend -qq -L 128M old/root
+    lvm vgchange -qq -ay --noudevsync old
+    lvm vgmknodes -qq
     mkfs.ext4 -q -F /dev/old/root
-    mkfs.xfs -q -f /dev/old/home 2>/dev/null || mkfs.ext3 -q -F /dev/old/home
+    mkfs.ext3 -q -F /dev/old/home
     mount /dev/old/root /mnt/source
     cp -rp /run/truth/. /mnt/source/
     umount /mnt/source
     mount /dev/old/home /mnt/source
     cp -rp /run/truth/many /mnt/source/
     umount /mnt/source
-    expect 0 '' lvm vgchange -q -an old
+    lvm vgchange -qq -an --noudevsync old
     shown "$name" 1:root
     save "$name" --no-check
     expect 0 'many' selfsame ls "$backup" 1:home
     rm -rf "$backup"
-    expect 0 '' lvm vgremove -q -y -f old
+    wipefs -qaf "$part"
 }
 
 one-of-a-mirror() {
     local name
     name=$(disk src)
     table "$name"
-    expect 0 '' mdadm --create /dev/md/old --run --level=1 --raid-devices=2 --metadata=1.2 --name=old \
+    expect 0 '' mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 \
         "/dev/$(node "$name" 1)" missing
-    mkfs.ext4 -q -F /dev/md/old
-    mount /dev/md/old /mnt/source
+    mkfs.ext4 -q -F /dev/md0
+    mount /dev/md0 /mnt/source
     cp -rp /run/truth/. /mnt/source/
     umount /mnt/source
-    expect 0 '' mdadm --stop /dev/md/old
+    expect 0 '' mdadm --stop /dev/md0
     shown "$name" 1
 }

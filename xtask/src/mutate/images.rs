@@ -46,7 +46,8 @@ pub(super) const KINDS: &[Kind] = &[
     Kind {
         name: "exfat",
         mib: 16,
-        make: r#"mkfs.exfat "$F"; mount.exfat-fuse "$F" "$M"; trap 'umount "$M"' EXIT; cp -r "$D/." "$M/"; rm -rf "$M/gone""#,
+        make: r#"mkfs.exfat "$F"; L=$(losetup -f --show "$F"); mount.exfat-fuse "$L" "$M"
+            trap 'umount "$M"; losetup -d "$L"' EXIT; cp -r "$D/." "$M/"; rm -rf "$M/gone""#,
     },
     Kind {
         name: "ntfs",
