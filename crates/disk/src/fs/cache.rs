@@ -1,5 +1,6 @@
 //! Readers ask for a sector here and 40 bytes there: pieces of the source that are kept for all of them.
 
+use super::guard::{check_time, waiting};
 use block::{ByteRange, Error, ErrorKind, Extent, ReadAt, Result, Source};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +54,7 @@ impl Cache {
         let start = number.saturating_mul(self.piece);
         let len = self.piece.min(self.source.size().saturating_sub(start));
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.source.read_at(start, &mut bytes)?;
+        waiting(|| self.source.read_at(start, &mut bytes))?;
         let piece: Arc<[u8]> = bytes.into();
         let mut locked = shard.lock().unwrap_or_else(PoisonError::into_inner);
         while locked.pieces.len() >= self.most {
@@ -72,11 +73,11 @@ impl ReadAt for Cache {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        super::guard::check_time()?;
+        check_time()?;
         let len = u64::try_from(buf.len()).unwrap_or(u64::MAX);
         let range = ByteRange::within(self.size(), offset, len)?;
         if buf.len() >= LARGE {
-            return self.source.read_at(offset, buf);
+            return waiting(|| self.source.read_at(offset, buf));
         }
         let (mut at, mut rest) = (range.start(), buf);
         while !rest.is_empty() {
@@ -86,7 +87,7 @@ impl ReadAt for Cache {
                 Ok(piece) => piece,
                 // Another part of the piece may be what nobody has.
                 Err(error) if matches!(error.kind(), ErrorKind::Media | ErrorKind::Absent) => {
-                    return self.source.read_at(at, rest);
+                    return waiting(|| self.source.read_at(at, rest));
                 }
                 Err(error) => return Err(error),
             };
