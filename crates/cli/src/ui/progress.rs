@@ -60,6 +60,7 @@ pub fn watch<T>(
             }
             view.bar.finish_and_clear();
             events.try_iter().for_each(|event| view.event(event));
+            view.last(ctx);
         });
         let result = job();
         drop(over);
@@ -238,9 +239,21 @@ impl View {
             ProgressMode::None => false,
         };
         self.samples = self.samples.wrapping_add(1);
-        if !show {
-            return;
+        if show {
+            self.show(ctx, moved, elapsed);
         }
+    }
+
+    /// Where the job stood when it ended: who reads JSON gets a sample of the shortest job too.
+    fn last(&mut self, ctx: &Context) {
+        if self.mode == ProgressMode::Json && !self.phase.is_empty() {
+            let (moved, elapsed) = (ctx.moved(), ctx.elapsed());
+            self.rates.add(elapsed, moved, ctx.fraction());
+            self.show(ctx, moved, elapsed);
+        }
+    }
+
+    fn show(&self, ctx: &Context, moved: u64, elapsed: Duration) {
         let sample = Sample {
             event: "progress",
             phase: self.phase.clone(),
