@@ -254,11 +254,11 @@ impl Cache {
         Ok(plain)
     }
 
-    /// Makes the initrd anew: that takes a second, and nothing old is ever in it.
-    pub(crate) fn make_initrd(&self) -> Result<PathBuf> {
+    /// Makes the initrd anew, with what `program` needs: that takes a second, and nothing old is ever in it.
+    pub(crate) fn make_initrd(&self, program: &Path) -> Result<PathBuf> {
         let modules = self.stage_modules()?;
         let mut tree = Tree::default();
-        tree.add_tools()?;
+        tree.add_tools(program)?;
         tree.add_folder(&modules, Path::new("/usr/lib/modules"))?;
         let busybox = self.join("busybox/bin/busybox");
         let applets = Shell::new().run(&format!("{} --list", busybox.display()))?;
@@ -302,7 +302,8 @@ struct Tree {
 }
 
 impl Tree {
-    fn add_tools(&mut self) -> Result<()> {
+    /// The tools, and the libraries of them all and of `program`, which is not in the archive itself.
+    fn add_tools(&mut self, program: &Path) -> Result<()> {
         let shell = Shell::new();
         for tool in TOOLS {
             // A shell's own words have no path.
@@ -314,8 +315,8 @@ impl Tree {
         for whole in WHOLE.iter().map(Path::new).filter(|path| path.exists()) {
             if whole.is_dir() { self.add_folder(whole, whole)? } else { self.add_program(whole)? }
         }
-        let files: Vec<PathBuf> = self.files.values().cloned().collect();
-        self.add_libraries(&shell, &files)
+        let programs: Vec<PathBuf> = self.files.values().cloned().chain([program.to_owned()]).collect();
+        self.add_libraries(&shell, &programs)
     }
 
     /// A program under the name that it was found by; scripts and links too.

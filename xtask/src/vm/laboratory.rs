@@ -41,8 +41,8 @@ impl Laboratory {
     /// Builds what all guests share: the program, the kernel, the initrd.
     pub(crate) fn new(cache: Cache, interrupted: Arc<AtomicBool>, keep: bool) -> Result<Self> {
         let alone = cache.lock()?;
-        let program = program(&cache)?;
-        let (kernel, initrd) = (cache.make_kernel()?, cache.make_initrd()?);
+        let program = program()?;
+        let (kernel, initrd) = (cache.make_kernel()?, cache.make_initrd(&program)?);
         let accelerator = accelerator::choose(&cache, &kernel)?;
         Ok(Self { cache, kernel, initrd, program, accelerator, interrupted, keep, _alone: alone })
     }
@@ -164,32 +164,18 @@ impl Laboratory {
     }
 }
 
-/// The program, linked statically so that it runs anywhere, unless `$SELFSAME_VM_PROGRAM` names one.
-fn program(cache: &Cache) -> Result<PathBuf> {
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The program as users build it, unless `$SELFSAME_VM_PROGRAM` names one.
+fn program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SELFSAME_VM_PROGRAM") {
         return Ok(std::path::absolute(path)?);
     }
-    let folder = cache.join("program");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "-p",
-            "selfsame",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
-        .arg(&folder)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .args(["build", "--quiet", "--release", "--locked", "-p", "selfsame", "--target-dir", "target"])
         .current_dir(ROOT)
         .status()?;
     match built.success() {
-        true => Ok(folder.join(TARGET).join("release/selfsame")),
+        true => Ok(Path::new(ROOT).join("target/release/selfsame")),
         false => Err("selfsame does not build".into()),
     }
 }
