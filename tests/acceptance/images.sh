@@ -50,6 +50,27 @@ expect 0 "$SELFSAME" save "$scratch/empty.qcow2" "$scratch/whole" --name t --pro
 [ $((SECONDS - began)) -le 20 ] || fail "holes were read: $((SECONDS - began)) s"
 passed images_holes
 
+# In a filesystem in a backup they are disks too.
+mkdir "$scratch/vms"
+cp --sparse=always "$scratch/packed.qcow2" "$scratch/fixed.vhd" "$scratch/disk.vdi" "$scratch/vms"
+truncate -s $((4 * size)) "$scratch/vms.img"
+mkfs.ext4 -q -F -d "$scratch/vms" "$scratch/vms.img"
+save "$scratch/vms.img"
+parts=$("$SELFSAME" ls "$disk" --json | json "' '.join(v['part'] for v in d['volumes'] if v['readable'])")
+[ -n "$parts" ] || fail "the sample disk has no files"
+for name in packed.qcow2 fixed.vhd disk.vdi; do
+    for part in $parts; do
+        expect 0 "$SELFSAME" ls -lR "$backup" "0/$name/$part"
+        diff <("$SELFSAME" ls -lR "$disk" "$part" 2>&1) <(grep -v 'by way of qemu-nbd' "$scratch/said" | sed "s|0/$name/||") ||
+            fail "ls of partition $part of $name in a filesystem"
+        expect 0 "$SELFSAME" get -r "$backup" "0/$name/$part" "$scratch/inner" --progress=none
+        expect 0 "$SELFSAME" get -r "$disk" "$part" "$scratch/plain" --progress=none
+        diff -r --no-dereference "$scratch/plain" "$scratch/inner" || fail "get of $name"
+        rm -rf "$scratch/plain" "$scratch/inner"
+    done
+done
+passed images_inside
+
 # Other files are not followed.
 echo "a secret" >"$scratch/secret"
 truncate -s 1M "$scratch/secret"

@@ -410,3 +410,49 @@ fn logical_volumes_are_read() {
     assert!(text(&refused.stderr).contains("volumes: 0:home, 0:root"), "{}", text(&refused.stderr));
     lab.said(1, &["ls", "./pv", "0:nothing"]);
 }
+
+/// Disk images in a filesystem in a disk image in a filesystem, all of it in a compressed backup.
+#[test]
+fn a_disk_image_in_a_filesystem_is_a_disk() {
+    let Some(lab) = Lab::new("a_disk_image_in_a_filesystem_is_a_disk", small).map(Lab::disk) else { return };
+    lab.sh("mkdir -p mid/vms out dest; cp --sparse=always disk.img mid/vms/win.img; ln -s win.img mid/vms/link
+            echo 'no disk' > mid/text; gzip -c mid/text > mid/text.gz
+            truncate -s 64M middle; mkfs.ext4 -q -F -b 1024 -d mid middle
+            cp --sparse=always middle out/middle; truncate -s 96M outer; mkfs.ext4 -q -F -b 4096 -d out outer");
+    lab.said(0, &["save", "./outer", "dest", "--name", "b", "--progress", "none"]);
+    let backup = lab.sh("ls -d dest/b-*");
+    let backup = text(&backup.stdout).trim();
+    let cat = |place: &str| lab.said(0, &["cat", backup, place]);
+    assert_eq!(cat("0/middle/0/text"), "no disk\n");
+    assert_eq!(cat("0/middle/0/vms/win.img/1/home/anna/note.txt"), "hello\n");
+    assert_eq!(cat("0/middle/0/vms/link/1/home/link"), "hello\n");
+    let two = lab.said(0, &["cat", backup, "0/middle/0/vms/link/1/home/link", "0/middle/0/text"]);
+    assert_eq!(two, "hello\nno disk\n");
+    // A slash behind it shows the disk, none the file.
+    let file = lab.said(0, &["ls", "-l", backup, "0/middle/0/vms/win.img"]);
+    assert!(file.starts_with("-rw") && file.contains("win.img"), "{file}");
+    let disk = lab.said(0, &["ls", backup, "0/middle/0/vms/win.img/"]);
+    assert!(disk.contains("0/middle/0/vms/win.img/1  32.0 MiB  ext4"), "{disk}");
+    let document = lab.said(0, &["ls", "--json", backup, "0/middle/"]);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["volumes"][0]["part"], "0/middle/0");
+    lab.said(0, &["ls", "--deleted", backup, "0/middle/0/vms/win.img/1"]);
+    lab.said(0, &["get", "-r", backup, "0/middle/0/vms/win.img/1/home", "got"]);
+    lab.sh("diff -r --no-dereference got tree/home");
+    // What is no disk is said to be none.
+    for (code, place, words) in [
+        (1, "0/middle/0/text/", "is no folder, and no disk image"),
+        (1, "0/middle/0/text/1/x", "is no folder, and no disk image"),
+        (1, "0/middle/0/text/x", "text is no folder"),
+        (1, "0/middle/0/text.gz/", "gzip"),
+        (1, "0/middle/0/vms/win.img/7/x", "no partition 7; there are: 1"),
+    ] {
+        let output = lab.run(&["ls", backup, place]);
+        let told = text(&output.stderr);
+        assert!(output.status.code() == Some(code) && told.contains(words), "{place}: {told}");
+    }
+    let both = ["get", backup, "0/middle/0/vms/win.img/1/home/link", "0/middle/0/text", "got"];
+    assert_eq!(lab.run(&both).status.code(), Some(2), "of two filesystems");
+    let disk = lab.run(&["cat", backup, "0/middle/"]);
+    assert!(text(&disk.stderr).contains("say which partition"), "{}", text(&disk.stderr));
+}

@@ -19,7 +19,7 @@ pub use get::{Get, GetFault, GetOptions, Got};
 pub use glob::expand;
 pub use locator::Locator;
 pub use noting::{Lost, Noting};
-pub use path::{Found, resolve, resolve_stream};
+pub use path::{Found, resolve, resolve_stream, resolve_through};
 pub use undelete::undelete;
 pub use volumes::{Volume, Volumes};
 pub use walk::{Below, Step, Walk, kind_of, list};

@@ -4,8 +4,9 @@
 //! by a [`Bridge`], which is another program.
 
 use crate::vmdk;
-use block::{Error, ErrorKind, ReadAt, Result, Source};
+use block::{ByteRange, Error, ErrorKind, ReadAt, Result, Slice, Source};
 use std::fmt;
+use std::sync::Arc;
 
 /// Reads formats that are not ours.
 pub trait Bridge: Send + Sync {
@@ -51,6 +52,18 @@ pub(crate) enum Detected {
     VmdkText,
     /// To be read by a bridge.
     Foreign(Format),
+}
+
+impl Detected {
+    /// The disk that `file` shows; `None` if it lies in other files.
+    pub(crate) fn disk(self, file: Source, bridge: &dyn Bridge) -> Result<Option<Source>> {
+        Ok(Some(match self {
+            Self::Raw => file,
+            Self::FixedVhd(size) => Arc::new(Slice::new(file, ByteRange::span(0, size))?),
+            Self::Foreign(format) => bridge.read(format, file)?,
+            Self::VmdkText => return Ok(None),
+        }))
+    }
 }
 
 /// Bytes at the beginning that say what it is.

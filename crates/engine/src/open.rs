@@ -148,11 +148,9 @@ impl Opener<'_> {
 
     fn file(&self, word: &str, folder: &dyn Folder, name: &OsStr) -> Result<Subject> {
         let file = file_source(word, folder, name)?;
-        let source: Source = match detect(&*file, word)? {
-            Detected::Raw => file,
-            Detected::FixedVhd(size) => Arc::new(Slice::new(file, ByteRange::span(0, size))?),
-            Detected::Foreign(format) => self.bridge.read(format, file)?,
-            Detected::VmdkText => self.described(word, folder, &*file)?,
+        let source = match detect(&*file, word)?.disk(Arc::clone(&file), self.bridge)? {
+            Some(disk) => disk,
+            None => self.described(word, folder, &*file)?,
         };
         Ok(Self::plain(word, folder.path().join(name), Kind::Image, source))
     }

@@ -72,7 +72,8 @@ pub enum Verb {
     /// List the files inside a partition; without PART, the partitions
     #[command(after_long_help = help("selfsame ls sda\nselfsame ls ./cassandra.img 5/home -l\n\
                                       selfsame ls /mnt/big/cassandra-sda-20261123T092500Z '2/Documents and Settings' -R\n\
-                                      selfsame ls BACKUP '5/home/anna/*.jpg' --json"))]
+                                      selfsame ls BACKUP '5/home/anna/*.jpg' --json\n\
+                                      selfsame ls BACKUP 5/vms/old.img/"))]
     Ls(LsArgs),
     /// Print the content of files
     #[command(after_long_help = help("selfsame cat BACKUP 5/etc/fstab\nselfsame cat ./cassandra.img 2/notes.txt:stream"))]
@@ -318,7 +319,8 @@ pub struct LsArgs {
     /// A disk, a backup's folder or an image file
     pub source: PathBuf,
     /// The partition as the kernel counts (0: a disk without partitions; 3:root: a logical volume in it) and the
-    /// path in it; `*`, `?` and `[..]` match names
+    /// path in it; `*`, `?` and `[..]` match names. A path goes on into a disk image: `5/vms/old.img/1/home`;
+    /// with a slash behind the image its partitions are listed
     #[arg(value_name = "PART[/PATH]")]
     pub locator: Option<OsString>,
     /// Mode, links, owner, group, size and time (UTC), targets of links, streams

@@ -17,14 +17,11 @@ pub fn run(args: &CatArgs, tools: &Tools) -> Result<Exit> {
     let locators = files::locators(args.files.iter().map(|typed| typed.as_os_str()))?;
     let volumes = files::volumes(tools, &args.source, args.sector_size)?;
     let (mut out, mut exit) = (Out::new(), Exit::Done);
-    let mut opened: Option<files::Opened> = None;
-    for (locator, typed) in locators.iter().zip(&args.files) {
-        let same = opened.take().filter(|opened| opened.volume.name == locator.to_string());
-        let filesystem = match same {
-            Some(same) => same,
-            None => files::open(&volumes, locator)?,
-        };
-        match cat(&volumes, &*filesystem.fs, &locator.path, &mut out) {
+    let mut last: Option<files::Opened> = None;
+    for (locator, typed) in locators.into_iter().zip(&args.files) {
+        let mut reached = files::follow(tools, &volumes, locator, last.take())?;
+        let opened = reached.open()?;
+        match cat(&reached.volumes, &*opened.fs, &reached.locator.path, &mut out) {
             Ok(true) => {}
             Ok(false) => return Ok(Exit::Done),
             // What was written of it is out already.
@@ -34,7 +31,7 @@ pub fn run(args: &CatArgs, tools: &Tools) -> Result<Exit> {
                 exit = Exit::Failed;
             }
         }
-        opened = Some(filesystem);
+        last = Some(opened);
     }
     out.finish()?;
     Ok(exit)

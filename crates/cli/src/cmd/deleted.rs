@@ -119,6 +119,7 @@ pub(super) fn get(args: &GetArgs, tools: &Tools) -> Result<Exit> {
     };
     let ids: Vec<u64> = ids.iter().map(id).collect::<Result<_>>()?;
     let volumes = files::volumes(tools, &args.source, args.sector_size)?;
+    let files::Reached { volumes, locator, .. } = files::follow(tools, &volumes, locator, None)?;
     let (volume, found) = find(&volumes, &locator)?;
     let mut wanted: Vec<&DeletedFile> = found.files.iter().collect();
     if !ids.is_empty() {

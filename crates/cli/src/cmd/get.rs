@@ -41,18 +41,22 @@ pub fn run(args: &GetArgs, tools: &Tools) -> Result<Exit> {
         return super::deleted::get(args, tools);
     }
     let locators = files::locators(args.what().iter().map(OsString::as_os_str))?;
-    let Some(first) = locators.first() else { return Err(Error::new(ErrorKind::Usage, "nothing to copy")) };
-    if locators.iter().any(|locator| locator.to_string() != first.to_string()) {
-        return Err(Error::new(ErrorKind::Usage, "all that is copied at once must be in one partition"));
-    }
-    let volumes = files::volumes(tools, &args.source, args.sector_size)?;
-    let opened = files::open(&volumes, first)?;
-    let mut found = vec![];
-    for locator in &locators {
+    let source = files::volumes(tools, &args.source, args.sector_size)?;
+    let (mut found, mut all, mut name) = (vec![], None, None);
+    for locator in locators {
+        let last = all.take().map(|(_, opened)| opened);
+        let mut reached = files::follow(tools, &source, locator, last)?;
+        let opened = reached.open()?;
+        if *name.get_or_insert_with(|| opened.volume.name.clone()) != opened.volume.name {
+            let words = "all that is copied at once must be in one partition";
+            return Err(Error::new(ErrorKind::Usage, words));
+        }
         // As cp -a has it: a link is copied, unless the name ends in a slash.
-        let more = expand(&*opened.fs, &locator.path, false).map_err(|error| volumes.located(error))?;
-        found.extend(more);
+        let more = expand(&*opened.fs, &reached.locator.path, false);
+        found.extend(more.map_err(|error| reached.volumes.located(error))?);
+        all = Some((reached.volumes, opened));
     }
+    let Some((volumes, opened)) = all else { return Err(Error::new(ErrorKind::Usage, "nothing to copy")) };
     let out = args.out();
     let cannot = |error| Error::io(error, format!("opening {}", out.display()));
     let (mut outlet, only) = tools.monitor.outlet().map_err(cannot)?;

@@ -11,6 +11,7 @@ use block::{Error, Result};
 use disk::fs::{DirEntry, FileKind, FileSystem, Metadata, NodeId};
 use engine::browse::{Below, Found, Locator, Volume, Volumes, expand, kind_of, list};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// The document of `ls SOURCE`; docs/JSON.md.
 #[derive(Serialize)]
@@ -50,19 +51,21 @@ struct FailedOut {
 /// Carries out `ls`.
 pub fn run(args: &LsArgs, tools: &Tools) -> Result<Exit> {
     let volumes = files::volumes(tools, &args.source, args.sector_size)?;
-    let Some(typed) = &args.locator else {
+    let locator = args.locator.as_deref().map_or_else(|| Ok(Locator::default()), Locator::parse)?;
+    let mut reached = files::follow(tools, &volumes, locator, None)?;
+    let (volumes, locator) = (Arc::clone(&reached.volumes), reached.locator.clone());
+    if locator.part.is_none() {
         let all = volumes.all()?;
         match args.json {
             true => json::answer(&volumes_out(args, &all))?,
             false => answer(&volumes_text(&all))?,
         }
         return Ok(Exit::Done);
-    };
-    let locator = Locator::parse(typed)?;
+    }
     if args.deleted {
         return super::deleted::list(args, &volumes, &locator);
     }
-    let opened = files::open(&volumes, &locator)?;
+    let opened = reached.open()?;
     let follow = !args.long;
     let found = expand(&*opened.fs, &locator.path, follow).map_err(|error| volumes.located(error))?;
     let mut listing = Listing {

@@ -19,14 +19,18 @@ pub struct Locator {
 impl Locator {
     /// Fails with [`ErrorKind::Usage`] where it does not begin with a number.
     pub fn parse(typed: &OsStr) -> Result<Self> {
-        let bytes = typed.as_bytes();
+        Self::parse_bytes(typed.as_bytes())
+    }
+
+    /// The same of bytes: what of a path lies inside a disk image.
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         let slash = bytes.iter().position(|byte| *byte == b'/');
         let (head, path) = slash.map_or((bytes, &[][..]), |at| (&bytes[..at], &bytes[at + 1..]));
         let usage = || {
-            let typed = typed.to_string_lossy();
+            let typed = String::from_utf8_lossy(bytes);
             let words = format!(
                 "{typed}: begin with the number of a partition: 5/home, or 0 where there is no table"
             );

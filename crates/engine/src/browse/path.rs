@@ -44,6 +44,21 @@ pub(super) fn names(path: &[u8]) -> Vec<&[u8]> {
 /// Goes along `path`, through links in the middle, and through one at the end if `follow` or the path ends in a
 /// slash. Fails with [`ErrorKind::NotFound`] where it leads to nothing.
 pub fn resolve(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<Found> {
+    match go(fs, path, follow)? {
+        (found, None) => Ok(found),
+        (file, Some(_)) => Err(missing(path, &format!("{} is no folder", spelled(&file.path)))),
+    }
+}
+
+/// The regular file that `path` leads to as if it were a folder, and what of the path is behind it, without the slash
+/// between. `None` where no file is on the way, or nothing at all.
+pub fn resolve_through(fs: &dyn FileSystem, path: &[u8]) -> Option<(Found, Vec<u8>)> {
+    let (found, rest) = go(fs, path, true).ok()?;
+    Some((found, rest?)).filter(|(found, _)| found.meta.kind == FileKind::File)
+}
+
+/// As far as `path` leads, and what of it is left where something is on the way that is no folder.
+fn go(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<(Found, Option<Vec<u8>>)> {
     let follow = follow || path.ends_with(b"/");
     // The names that are left, the next one last.
     let mut left: Vec<Vec<u8>> = names(path).into_iter().rev().map(<[u8]>::to_vec).collect();
@@ -64,7 +79,14 @@ pub fn resolve(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<Found> 
             continue;
         }
         if here.kind != FileKind::Directory {
-            return Err(missing(path, &format!("{} is no folder", spelled(&joined(&way)))));
+            left.push(name);
+            left.reverse();
+            // The slash at the end is kept: it says something to who reads the rest.
+            let mut rest = left.join(&b'/');
+            if path.ends_with(b"/") {
+                rest.push(b'/');
+            }
+            return Ok((found_at(fs, &way, here), Some(rest)));
         }
         let node = fs.lookup(at(fs, &way), &name)?;
         let Some(node) = node else {
@@ -87,10 +109,12 @@ pub fn resolve(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<Found> 
         way.push((name, node));
         here = meta;
     }
-    if path.ends_with(b"/") && here.kind != FileKind::Directory {
-        return Err(missing(path, "it is no folder"));
-    }
-    Ok(Found { node: at(fs, &way), path: joined(&way), meta: here })
+    let rest = (path.ends_with(b"/") && here.kind != FileKind::Directory).then(Vec::new);
+    Ok((found_at(fs, &way, here), rest))
+}
+
+fn found_at(fs: &dyn FileSystem, way: &[(Vec<u8>, NodeId)], meta: Metadata) -> Found {
+    Found { node: at(fs, way), path: joined(way), meta }
 }
 
 /// The same to a file or one of its streams, `NAME:STREAM`. A file that has a colon in its own name comes first.

@@ -1,9 +1,9 @@
 //! What of a subject may hold files: its partitions, or all of it where it has no table, and the logical volumes and
-//! arrays inside them.
+//! arrays inside them. A disk image that lies in a filesystem is a disk again.
 
 use super::{Locator, Noting};
-use crate::Subject;
-use block::{ByteRange, Concat, Error, ErrorKind, Result, Slice, Source};
+use crate::{Bridge, Subject, foreign};
+use block::{ByteRange, Concat, Error, ErrorKind, Result, SectorSize, Slice, Source};
 use disk::fs::{self, FileSystem};
 use disk::nested::{self, Nested};
 use disk::probe::{self, Content, Usage};
@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 /// One of them.
 pub struct Volume {
-    /// As it is typed: `5`, `0`, `3:root`.
+    /// As it is typed: `5`, `0`, `3:root`, `5/vms/win.img/1`.
     pub name: String,
-    /// Where on the disk, in bytes; `None` of what is put together from pieces.
+    /// Where on its disk, in bytes; `None` of what is put together from pieces.
     pub range: Option<ByteRange>,
     /// Its bytes.
     pub source: Source,
@@ -83,33 +83,44 @@ impl Volume {
 
 /// All of them.
 pub struct Volumes {
+    /// What is typed before the number of a partition: of a disk image in a filesystem its path and a slash.
+    prefix: String,
     disk: Source,
+    /// The disk that all of it lies on.
     noting: Arc<Noting>,
-    /// Partitions by number, without extended ones; 0 alone where there is no table.
+    /// See [`parts`].
     parts: Vec<(u32, ByteRange)>,
-    /// Bytes of a sector, for telling places.
+    /// Bytes of a sector of that disk, for telling places.
     sector: u64,
 }
 
 impl Volumes {
     /// Reads the partition table.
     pub fn of(subject: &Subject) -> Result<Self> {
-        Self::on(&subject.source, subject.sector)
+        let noting = Arc::new(Noting::new(Arc::clone(&subject.source)));
+        let disk: Source = Arc::clone(&noting) as Source;
+        let (parts, sector) = parts(&disk, subject.sector)?;
+        Ok(Self { prefix: String::new(), disk, noting, parts, sector: sector.bytes() })
     }
 
-    /// The same of any disk.
-    pub fn on(disk: &Source, sector: Option<block::SectorSize>) -> Result<Self> {
-        let noting = Arc::new(Noting::new(Arc::clone(disk)));
-        let disk: Source = Arc::clone(&noting) as Source;
-        let layout = disk::layout::read(&*disk, sector)?;
-        let whole = ByteRange::span(0, layout.size);
-        let parts = layout.partitions.iter().filter(|part| !part.extended);
-        let mut parts: Vec<_> = parts.map(|part| (part.number, part.range.intersect(whole))).collect();
-        parts.retain(|(_, range)| !range.is_empty());
-        if layout.partitions.is_empty() {
-            parts.push((0, whole));
+    /// Those of the disk image that `file` is; it lies at `path` in the filesystem of `volume`, which is one of these.
+    /// Fails with [`ErrorKind::NotFound`] where it is none.
+    pub fn inside(&self, volume: &Volume, path: &[u8], file: Source, bridge: &dyn Bridge) -> Result<Self> {
+        let word = format!("{}/{}", volume.name, String::from_utf8_lossy(path));
+        let disk = foreign::detect(&*file, &word)?.disk(file, bridge)?.ok_or_else(|| {
+            let words = format!("{word} is a VMDK that lies in other files: copy them all out first");
+            Error::new(ErrorKind::Unsupported, words)
+        })?;
+        let none = || Error::new(ErrorKind::NotFound, format!("{word} is no folder, and no disk image"));
+        let (parts, _) = parts(&disk, None).map_err(|error| match error.kind() {
+            ErrorKind::Unsupported | ErrorKind::Corrupt => none(),
+            _ => error.context(&word),
+        })?;
+        if parts.iter().all(|(number, _)| *number == 0) && probe::identify(&*disk)?.is_none() {
+            return Err(none());
         }
-        Ok(Self { disk, noting, parts, sector: layout.sector.bytes() })
+        let noting = Arc::clone(&self.noting);
+        Ok(Self { prefix: format!("{word}/"), disk, noting, parts, sector: self.sector })
     }
 
     /// Every one, in the order of their numbers.
@@ -139,7 +150,7 @@ impl Volumes {
             }
         };
         let mut there = self.part(wanted, range)?;
-        let name = locator.to_string();
+        let name = format!("{}{locator}", self.prefix);
         match there.iter().position(|volume| volume.name == name) {
             Some(place) => Ok(there.swap_remove(place)),
             None => {
@@ -155,7 +166,7 @@ impl Volumes {
 
     fn part(&self, number: u32, range: ByteRange) -> Result<Vec<Volume>> {
         let source = Arc::new(Slice::new(Arc::clone(&self.disk), range)?);
-        Volume::and_inside(number.to_string(), range, source)
+        Volume::and_inside(format!("{}{number}", self.prefix), range, source)
     }
 
     /// Where on the disk the last failed call failed, if it was there.
@@ -176,4 +187,17 @@ impl Volumes {
         let last = range.end().saturating_sub(1).max(range.start());
         (range.start() / self.sector.max(1), last / self.sector.max(1))
     }
+}
+
+/// Partitions by number, without extended ones, in bytes; 0 alone, all of it, where there is no table.
+fn parts(disk: &Source, sector: Option<SectorSize>) -> Result<(Vec<(u32, ByteRange)>, SectorSize)> {
+    let layout = disk::layout::read(&**disk, sector)?;
+    let whole = ByteRange::span(0, layout.size);
+    let parts = layout.partitions.iter().filter(|part| !part.extended);
+    let mut parts: Vec<_> = parts.map(|part| (part.number, part.range.intersect(whole))).collect();
+    parts.retain(|(_, range)| !range.is_empty());
+    if layout.partitions.is_empty() {
+        parts.push((0, whole));
+    }
+    Ok((parts, layout.sector))
 }
