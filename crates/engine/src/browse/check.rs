@@ -1,5 +1,6 @@
 //! Reads every file of every filesystem: can they be read, and which of them do lost sectors hit?
 
+use super::noting::Lost;
 use super::{Step, Volume, Volumes, Walk, is_lost, resolve};
 use crate::{Context, Side};
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, extents};
@@ -74,6 +75,8 @@ struct Check<'a> {
     part: PartChecked,
     all: &'a mut FilesChecked,
     buf: Vec<u8>,
+    /// The first place in the content of this file that failed.
+    first: Option<Lost>,
 }
 
 /// Reads all files of those volumes that `wanted` says.
@@ -109,7 +112,8 @@ pub fn check_files(
             }
             Ok(fs) => {
                 let buf = vec![0; BUFFER];
-                let mut check = Check { volumes, volume, fs: &*fs, ctx, part, all: &mut checked, buf };
+                let mut check =
+                    Check { volumes, volume, fs: &*fs, ctx, part, all: &mut checked, buf, first: None };
                 check.walk()?;
                 let part = check.part;
                 checked.parts.push(part);
@@ -121,7 +125,12 @@ pub fn check_files(
 
 impl FilesChecked {
     fn fault(&mut self, volumes: &Volumes, part: &str, path: &[u8], error: Error) {
-        let place = volumes.noting().take().filter(|_| is_lost(&error));
+        let place = volumes.noting().take();
+        self.fault_at(volumes, part, path, error, place);
+    }
+
+    fn fault_at(&mut self, volumes: &Volumes, part: &str, path: &[u8], error: Error, place: Option<Lost>) {
+        let place = place.filter(|_| is_lost(&error));
         let lost = matches!(error.kind(), ErrorKind::Media | ErrorKind::Absent);
         self.failed += 1;
         self.wrong += u64::from(!lost);
@@ -199,12 +208,14 @@ impl Check<'_> {
     }
 
     fn fault(&mut self, path: &[u8], error: Error) {
-        self.all.fault(self.volumes, &self.volume.name, path, error);
+        let place = self.first.take().or_else(|| self.volumes.noting().take());
+        self.all.fault_at(self.volumes, &self.volume.name, path, error, place);
     }
 
     /// All that there is of a file. The first failure, when all of it was tried.
     fn file(&mut self, node: NodeId, kind: FileKind) -> Result<()> {
         self.volumes.noting().take();
+        self.first = None;
         self.fs.metadata(node)?;
         self.fs.xattrs(node)?;
         if kind == FileKind::Symlink {
@@ -255,13 +266,10 @@ impl Check<'_> {
                             }
                             from += piece;
                         }
-                        let place = noted.map(|place| (place, self.volumes.sectors(place.range)));
-                        first.get_or_insert_with(|| match place {
-                            Some((_, (low, high))) => {
-                                error.context(format!("LBA {low} to {high} of the disk"))
-                            }
-                            None => error,
-                        });
+                        if first.is_none() {
+                            self.first = self.first.take().or(noted);
+                            first = Some(error);
+                        }
                         if failing >= PATIENCE {
                             return Ok(first);
                         }
