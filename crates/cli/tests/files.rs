@@ -5,7 +5,7 @@
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -249,6 +249,123 @@ fn what_is_there_stays() {
         lab.said(code, words);
     }
     assert!(!lab.below(".").iter().any(|path| path.ends_with(".part") || path.ends_with("one name")));
+}
+
+/// A name is given to another file; what was there is never written into.
+#[test]
+fn force_replaces_files_and_nothing_else() {
+    let Some(lab) = Lab::new("force_replaces_files_and_nothing_else", small) else { return };
+    fs::create_dir_all(lab.at("there/sparse")).unwrap();
+    fs::write(lab.at("there/sparse/mine"), "mine").unwrap();
+    fs::write(lab.at("there/note.txt"), "mine").unwrap();
+    fs::set_permissions(lab.at("there/note.txt"), fs::Permissions::from_mode(0o400)).unwrap();
+    fs::hard_link(lab.at("there/note.txt"), lab.at("same")).unwrap();
+    fs::write(lab.at("link"), "mine").unwrap();
+    symlink("../link", lab.at("there/link")).unwrap();
+    let line = ["get", "./part", "0/home/anna/note.txt", "0/home/link", "0/sparse", "there"];
+    let told = lab.run(&line);
+    assert_eq!(told.status.code(), Some(1));
+    assert_eq!(text(&told.stderr).matches("--force replaces files").count(), 3, "{}", text(&told.stderr));
+    assert_eq!(fs::read(lab.at("there/note.txt")).unwrap(), b"mine");
+    assert_eq!(fs::read_link(lab.at("there/link")).unwrap(), Path::new("../link"));
+
+    let told = lab.run(&[&line[..], &["--force"]].concat());
+    assert_eq!(told.status.code(), Some(1), "a folder is no file");
+    let said = text(&told.stderr);
+    assert!(said.contains("sparse: ") && !said.contains("note.txt: "), "{said}");
+    assert_eq!(fs::read(lab.at("there/note.txt")).unwrap(), b"hello\n");
+    assert_eq!(fs::read_link(lab.at("there/link")).unwrap(), Path::new("anna/note.txt"));
+    for mine in ["there/sparse/mine", "same", "link"] {
+        assert_eq!(fs::read(lab.at(mine)).unwrap(), b"mine", "{mine}");
+    }
+    // Under a name of its own.
+    lab.said(1, &["get", "./part", "0/home/anna/two.jpg", "same"]);
+    assert_eq!(fs::read(lab.at("same")).unwrap(), b"mine");
+    lab.said(0, &["get", "--force", "./part", "0/home/anna/two.jpg", "same"]);
+    assert_eq!(fs::read(lab.at("same")).unwrap(), [8; 100]);
+    assert!(!lab.below(".").iter().any(|path| path.ends_with(".part")));
+}
+
+#[test]
+fn streams_come_as_files() {
+    let test = "streams_come_as_files";
+    if !testkit::tools::has(test, &["mkntfs", "ntfscp"]) {
+        return;
+    }
+    let lab = Lab { dir: tempfile::tempdir().unwrap() };
+    fs::write(lab.at("plain"), "what is in it").unwrap();
+    fs::write(lab.at("zone"), "[ZoneTransfer]\nZoneId=3\n").unwrap();
+    // Too large to lie in the file's record.
+    fs::write(lab.at("large"), testkit::pattern(100_000)).unwrap();
+    lab.sh("truncate -s 16M part; mkntfs -qFf part
+            for each in letter.txt other.txt; do ntfscp part plain $each; done
+            ntfscp -N Zone.Identifier part zone letter.txt; ntfscp -N large part large letter.txt");
+    let told = lab.said(0, &["get", "--json", "--progress", "none", "./part", "0/*.txt", "."]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["files"], &told["bytes"]), (&2.into(), &26.into()));
+    assert!(told["notes"].to_string().contains("2 streams left out; --streams copies them"), "{told}");
+    assert!(!lab.below(".").iter().any(|path| path.contains(':')), "{:?}", lab.below("."));
+
+    fs::create_dir(lab.at("out")).unwrap();
+    let told = lab.said(0, &["get", "--streams", "./part", "0/*.txt", "out"]);
+    assert!(told.starts_with("out: 4 files, ") && !told.contains("left out"), "{told}");
+    assert_eq!(
+        lab.below("out"),
+        ["./letter.txt", "./letter.txt:Zone.Identifier", "./letter.txt:large", "./other.txt"]
+    );
+    for (file, of) in
+        [("letter.txt", "plain"), ("letter.txt:Zone.Identifier", "zone"), ("letter.txt:large", "large")]
+    {
+        assert!(fs::read(lab.at("out").join(file)).unwrap() == fs::read(lab.at(of)).unwrap(), "{file}");
+    }
+    // A stream alone, and nothing beside it.
+    assert_eq!(lab.said(0, &["cat", "./part", "0/letter.txt:Zone.Identifier"]), "[ZoneTransfer]\nZoneId=3\n");
+}
+
+#[test]
+fn devices_come_as_root_only() {
+    let test = "devices_come_as_root_only";
+    let Some(lab) = Lab::new(test, small) else { return };
+    lab.sh("debugfs -w -f - part >/dev/null 2>&1 <<END
+cd home
+mknod pipe p
+mknod char c 7 99
+mknod block b 8 1
+sif char mode 020640
+END");
+    let told = lab.said(0, &["get", "-r", "./part", "0/home", "without"]);
+    assert!(told.contains("3 pipes, sockets or device nodes left out; --devices"), "{told}");
+    assert!(!lab.at("without/pipe").exists() && lab.at("without/anna/note.txt").exists());
+
+    fs::set_permissions(lab.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(env!("CARGO_BIN_EXE_selfsame"));
+        command
+    } else {
+        Command::new(env!("CARGO_BIN_EXE_selfsame"))
+    };
+    let line = ["get", "-r", "--devices", "./part", "0/home"];
+    let output = command.current_dir(lab.dir.path()).args(line).arg("as a user").output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for name in ["pipe", "char", "block"] {
+        assert!(said.contains(&format!("home/{name}: Operation not permitted")), "{said}");
+        assert!(fs::symlink_metadata(lab.at("as a user").join(name)).is_err());
+    }
+    assert_eq!(fs::read(lab.at("as a user/anna/note.txt")).unwrap(), b"hello\n");
+
+    if !rustix::process::geteuid().is_root() {
+        return println!("SKIPPED: {test}: needs root");
+    }
+    lab.said(0, &[&line[..], &["as root"]].concat());
+    let of = |name: &str| fs::symlink_metadata(lab.at("as root").join(name)).unwrap();
+    let number = |name: &str| (rustix::fs::major(of(name).rdev()), rustix::fs::minor(of(name).rdev()));
+    assert!(of("pipe").file_type().is_fifo());
+    assert!(of("char").file_type().is_char_device() && of("block").file_type().is_block_device());
+    assert_eq!((number("char"), number("block")), ((7, 99), (8, 1)));
+    assert_eq!(of("char").mode() & 0o7777, 0o640);
 }
 
 /// Names and links as no driver makes them: nothing is written outside, and the rest comes out.

@@ -79,19 +79,21 @@ fn both(monitor: &Child, signal: Signal) {
     send(monitor, signal);
 }
 
-/// Waits until so many bytes are in a file or in all files of a folder whose name ends in `.part`.
-fn wait_for_bytes(dir: &Path, bytes: u64) {
+/// Are so many bytes in a file or in all files of a folder whose name ends in `.part`?
+fn has_bytes(dir: &Path, bytes: u64) -> bool {
     fn held(path: &Path) -> u64 {
         let inside = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| held(&entry.path()));
         path.metadata().map_or(0, |data| if data.is_dir() { inside.sum() } else { data.blocks() * 512 })
     }
-    let began = Instant::now();
     let is_part = |path: &PathBuf| path.extension().is_some_and(|end| end == "part");
-    loop {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        if entries.filter(is_part).map(|part| held(&part)).sum::<u64>() >= bytes {
-            return;
-        }
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(is_part).map(|part| held(&part)).sum::<u64>() >= bytes
+}
+
+/// Waits until they are.
+fn wait_for_bytes(dir: &Path, bytes: u64) {
+    let began = Instant::now();
+    while !has_bytes(dir, bytes) {
         assert!(began.elapsed() < PATIENCE, "nothing in {}", dir.display());
         sleep(Duration::from_millis(1));
     }
@@ -192,6 +194,65 @@ fn a_restore_that_is_interrupted_leaves_no_file() {
     assert!(!lab.path("out/back.img").exists());
     lab.ends(0, &["DONE"], &["restore", &backup, "out/back.img", "--force"]);
     assert!(fs::read(lab.path("out/back.img")).unwrap() == fs::read(lab.path("noise.img")).unwrap());
+}
+
+/// Is what comes out, under its own name, what went in? Parts have no such name.
+fn only_whole_files(out: &Path, tree: &Path) {
+    for entry in fs::read_dir(out).unwrap().map(Result::unwrap) {
+        let name = entry.file_name();
+        let whole =
+            fs::read(tree.join(&name)).unwrap_or_else(|_| panic!("{} is left", entry.path().display()));
+        assert!(fs::read(entry.path()).unwrap() == whole, "{} is half a file", entry.path().display());
+    }
+}
+
+#[test]
+fn a_get_that_is_interrupted_leaves_only_whole_files() {
+    let test = "a_get_that_is_interrupted_leaves_only_whole_files";
+    if !testkit::tools::has(test, &["mkfs.ext4"]) {
+        return;
+    }
+    let lab = Lab::new();
+    fs::create_dir(lab.path("tree")).unwrap();
+    fs::rename(lab.path("noise.img"), lab.path("tree/noise")).unwrap();
+    // More than are under way at once, so that some have their names before the large one has.
+    for n in 0..100 {
+        fs::write(lab.path(&format!("tree/small {n}")), vec![n; 1000]).unwrap();
+    }
+    testkit::tools::run("cd \"$F\"; truncate -s 140M part; mkfs.ext4 -q -F -d tree part", lab.0.path());
+    let line = ["get", "./part", "0/noise", "0/small *", "out"];
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut was_interrupted = false;
+        // It may be done before it is seen that it has begun.
+        for _ in 0..20 {
+            let _ = fs::remove_dir_all(lab.path("out"));
+            fs::create_dir(lab.path("out")).unwrap();
+            let mut job = lab.start(&line);
+            while !has_bytes(&lab.path("out"), 1 << 20) && job.try_wait().unwrap().is_none() {
+                sleep(Duration::from_millis(1));
+            }
+            if job.try_wait().unwrap().is_none() {
+                both(&job, Signal::STOP);
+                send(&job, signal);
+                both(&job, Signal::CONT);
+            }
+            let output = job.wait_with_output().unwrap();
+            only_whole_files(&lab.path("out"), &lab.path("tree"));
+            let said = text(&output.stderr);
+            if output.status.code() == Some(130) {
+                assert!(said.lines().last().unwrap().starts_with("FAILED"), "{said}");
+                assert!(!lab.path("out/noise").exists());
+                was_interrupted = true;
+                break;
+            }
+            assert_eq!(output.status.code(), Some(0), "{said}");
+        }
+        assert!(was_interrupted, "{signal:?} came too late each time");
+    }
+    // What is whole is not copied again without a word, and the rest comes.
+    lab.ends(0, &[], &[&line[..], &["--force"]].concat());
+    assert_eq!(fs::read_dir(lab.path("out")).unwrap().count(), 101);
+    only_whole_files(&lab.path("out"), &lab.path("tree"));
 }
 
 #[test]

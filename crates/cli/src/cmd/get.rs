@@ -145,7 +145,10 @@ fn notes(args: &GetArgs, got: &Got) -> Vec<String> {
         notes.push(format!("{} left out; --streams copies them", count(got.streams_left, "stream")));
     }
     if got.specials_left > 0 {
-        let things = count(got.specials_left, "pipe, socket or device node");
+        let things = match got.specials_left {
+            1 => "1 pipe, socket or device node".to_owned(),
+            many => format!("{many} pipes, sockets or device nodes"),
+        };
         let hint = if args.devices { "" } else { "; --devices copies pipes and device nodes, as root" };
         notes.push(format!("{things} left out{hint}"));
     }
