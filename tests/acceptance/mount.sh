@@ -96,7 +96,7 @@ files() {
 mounted "$backup" "$look"
 images
 # Who answers the kernel is in its sandbox.
-status=/proc/$(pgrep -P "$server" | head -n 1)/status
+status=/proc/$(pgrep -oP "$server")/status
 grep -q '^Seccomp:.*2$' "$status" && grep -q '^CapEff:.*0000000000000000$' "$status" || fail "the job has rights"
 grep -q '^Uid:.*65534' "$status" || fail "the job is root"
 if [ -e "$look/2" ]; then files; else echo "SKIPPED: mount_files: needs a reader of ext4"; fi
@@ -139,8 +139,8 @@ passed mount_user
 
 # Every way to end it, for root and for a user.
 for who in root user; do
-    as=() unmount=(umount)
-    if [ "$who" = user ]; then as=("${of_user[@]}") unmount=("${of_user[@]}" fusermount3 -u); fi
+    as=() unmount=(umount) dead=1
+    if [ "$who" = user ]; then as=("${of_user[@]}") unmount=("${of_user[@]}" fusermount3 -u) dead=2; fi
     mounted "$backup" "$look"
     "${unmount[@]}" "$look"
     ended 0
@@ -149,8 +149,31 @@ for who in root user; do
     ended 0
     # The job alone: its monitor unmounts.
     mounted "$backup" "$look"
-    kill -KILL "$(pgrep -P "$server" | head -n 1)"
+    kill -KILL "$(pgrep -oP "$server")"
     ended 1
+    # The monitor alone: its job dies with it, and what watches unmounts.
+    mounted "$backup" "$look"
+    kill -KILL "$server"
+    wait "$server" || true
+    server=
+    for _ in $(seq 400); do
+        is_mounted || break
+        sleep 0.05
+    done
+    ! is_mounted || fail "a dead mount is left"
+    # And that too: a dead mount is left, and the next one says what to do.
+    mounted "$backup" "$look"
+    kill -KILL "$(pgrep -nP "$server")"
+    kill -KILL "$server"
+    wait "$server" || true
+    server=
+    for _ in $(seq 400); do
+        "${as[@]}" ls "$look" >/dev/null 2>&1 || break
+        sleep 0.05
+    done
+    expect 5 "${as[@]}" "$SELFSAME" mount "$backup" "$look"
+    grep -q "a mount whose program is gone: ${unmount[*]: -$dead} $look" "$scratch/said" || fail "what to do is not said: $(cat "$scratch/said")"
+    "${unmount[@]}" "$look"
     # In use: it goes all the same, and the user is told.
     mounted "$backup" "$look"
     "${as[@]}" tail -f "$look/images/disk.img" >/dev/null 2>&1 &

@@ -14,6 +14,9 @@ fn main() -> ExitCode {
     if monitor::is_bridge() {
         return (ui::failed(&monitor::become_bridge(), false) as u8).into();
     }
+    if monitor::is_watcher() {
+        return monitor::watch().map_or_else(|error| ui::failed(&error, false) as u8, |()| 0).into();
+    }
     let cli = Cli::parse();
     let json = cli.verb.json();
     let failed = |error| ui::failed(&error, json) as u8;

@@ -11,12 +11,13 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, OsString};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, PipeWriter};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// Where it is mounted and who did it; the descriptor of /dev/fuse is beside it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,12 +35,32 @@ const SUBTYPE: &str = "selfsame";
 /// Who mounts for users.
 const HELPER: &str = "fusermount3";
 
-/// Something that is mounted as long as this lives.
+/// Set for the process that unmounts when there is no monitor any more: the folder.
+const WATCHED: &str = "SELFSAME_WATCHED";
+/// And the number of what is mounted there: `0:45`.
+const WATCHED_DEVNO: &str = "SELFSAME_WATCHED_DEVNO";
+
+/// Where something is mounted.
 #[derive(Debug)]
-pub(super) struct Mounted {
+struct Mountpoint {
     dir: PathBuf,
     /// Of the filesystem, by which it is known: another one may have been mounted there since.
     devno: (u32, u32),
+}
+
+/// Something that is mounted as long as this lives.
+#[derive(Debug)]
+pub(super) struct Mounted {
+    at: Mountpoint,
+    watcher: Watcher,
+}
+
+/// This program again, which unmounts when the monitor is gone: one that is killed cannot.
+#[derive(Debug)]
+struct Watcher {
+    child: Child,
+    /// Closed by the kernel when the monitor ends, however that happens.
+    life: Option<PipeWriter>,
 }
 
 /// Mounts what the job will serve.
@@ -54,7 +75,15 @@ pub(super) fn mount(
     let mounted = Machine::host().own_mounts().into_iter().rfind(over);
     let mounted = mounted.ok_or_else(|| Error::new(ErrorKind::Io, "what was mounted is not to be found"))?;
     let answer = MountAnswer { dir: dir.clone().into_os_string(), uid, gid };
-    Ok((answer, fd, Mounted { dir, devno: mounted.devno }))
+    let at = Mountpoint { dir, devno: mounted.devno };
+    match Watcher::start(&at) {
+        Ok(watcher) => Ok((answer, fd, Mounted { at, watcher })),
+        Err(error) => {
+            // That it cannot be watched is what is told.
+            let _ = at.unmount();
+            Err(Error::io(error, "starting what watches over the mount"))
+        }
+    }
 }
 
 /// Nothing is hidden by what is mounted.
@@ -65,8 +94,9 @@ fn empty_folder(dir: &Path) -> Result<PathBuf> {
             Error::new(ErrorKind::NotFound, words)
         }
         io::ErrorKind::NotConnected => {
+            let unmount = if geteuid().is_root() { "umount" } else { "fusermount3 -u" };
             let words = format!(
-                "{0} holds what is left of a mount whose program is gone: fusermount3 -u {0}",
+                "{0} holds what is left of a mount whose program is gone: {unmount} {0}",
                 dir.display()
             );
             Error::new(ErrorKind::Refused, words)
@@ -148,6 +178,52 @@ fn received(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
 impl Mounted {
     /// Unmounts, if it is still there. `true`: files of it are still open, and it goes when they are closed.
     pub(super) fn unmount(&self) -> Result<bool> {
+        self.at.unmount()
+    }
+}
+
+impl Watcher {
+    fn start(at: &Mountpoint) -> io::Result<Self> {
+        let (its_end, life) = io::pipe()?;
+        let (major, minor) = at.devno;
+        let child = Command::new("/proc/self/exe")
+            .env(WATCHED, &at.dir)
+            .env(WATCHED_DEVNO, format!("{major}:{minor}"))
+            // Of another group: what a terminal sends to its jobs does not end it.
+            .process_group(0)
+            .stdin(its_end)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self { child, life: Some(life) })
+    }
+
+    fn end(&mut self) {
+        self.life = None;
+        // It may have been killed.
+        let _ = self.child.wait();
+    }
+}
+
+/// Is this process to watch?
+pub fn is_watcher() -> bool {
+    std::env::var_os(WATCHED).is_some()
+}
+
+/// Waits until the monitor is gone, and unmounts what it has left. It holds nothing of the disk or the backup.
+pub fn watch() -> Result<()> {
+    let dir = PathBuf::from(std::env::var_os(WATCHED).unwrap_or_default());
+    let devno = std::env::var(WATCHED_DEVNO).unwrap_or_default();
+    let devno =
+        devno.split_once(':').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let devno = devno.ok_or_else(|| Error::new(ErrorKind::Bug, "no number of what is mounted"))?;
+    io::copy(&mut io::stdin(), &mut io::sink())
+        .map_err(|error| Error::io(error, "waiting for the monitor"))?;
+    Mountpoint { dir, devno }.unmount().map(drop)
+}
+
+impl Mountpoint {
+    fn unmount(&self) -> Result<bool> {
         let is_it = |mount: &device::Mount| mount.dir == self.dir && mount.devno == self.devno;
         if !Machine::host().own_mounts().iter().any(is_it) {
             return Ok(false);
@@ -180,6 +256,7 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         // However the job ended, nothing dead stays behind. There is nobody left to tell if it does.
-        let _ = self.unmount();
+        let _ = self.at.unmount();
+        self.watcher.end();
     }
 }

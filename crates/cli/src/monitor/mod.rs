@@ -20,7 +20,7 @@ mod wire;
 
 pub use bridge::{become_bridge, is_bridge};
 pub use client::Client;
-pub use fuse::MountAnswer;
+pub use fuse::{MountAnswer, is_watcher, watch};
 pub use guest::GuestAnswer;
 pub use outlet::RemoteOutlet;
 pub use wire::Asked;
