@@ -36,7 +36,8 @@ impl<'a> Reader<'a> {
     }
 
     /// `count` sectors from `first`, which hold `what`. `None` if they lie beyond the end or are more than
-    /// [`LARGEST`] bytes, or, with a finding, if the medium cannot deliver them; other errors fail.
+    /// [`LARGEST`] bytes, or, with a finding, if the medium cannot deliver them or they were left out of a
+    /// backup (free space of a filesystem without a table); other errors fail.
     pub(crate) fn read(&mut self, first: Lba, count: u64, what: &str) -> Result<Option<Vec<u8>>> {
         let Some(range) = self.inside(first, count) else { return Ok(None) };
         let Ok(len) = usize::try_from(range.len()) else { return Ok(None) };
@@ -45,6 +46,10 @@ impl<'a> Reader<'a> {
             Ok(()) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::Media => {
                 self.damage(format!("{what} at LBA {first} cannot be read"));
+                Ok(None)
+            }
+            Err(error) if error.kind() == ErrorKind::Absent => {
+                self.note(format!("{what} would be at LBA {first}, which is not in the backup"));
                 Ok(None)
             }
             Err(error) => Err(error.context(format!("reading {what}"))),
@@ -70,5 +75,37 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.findings.push(Finding::note(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use block::Error;
+
+    /// A backup that holds its first sector only.
+    struct LeftOut;
+
+    impl ReadAt for LeftOut {
+        fn size(&self) -> u64 {
+            1 << 20
+        }
+
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+            let want = ByteRange::within(self.size(), offset, u64::try_from(buf.len()).unwrap_or(u64::MAX))?;
+            let missing = ByteRange::span(offset.max(512), want.end());
+            buf.fill(0);
+            if missing.is_empty() { Ok(()) } else { Err(Error::at(ErrorKind::Absent, missing)) }
+        }
+    }
+
+    #[test]
+    fn what_a_backup_left_out_is_a_finding() {
+        let layout = crate::layout::read(&LeftOut, Some(SectorSize::B512)).unwrap();
+        assert_eq!(layout.table, crate::Table::None);
+        let mut reader = Reader::new(&LeftOut, SectorSize::B512);
+        assert!(reader.read(Lba(0), 1, "the MBR").unwrap().is_some());
+        assert_eq!(reader.read(Lba(1), 1, "a GPT header").unwrap(), None);
+        assert_eq!(reader.findings.len(), 1);
     }
 }
