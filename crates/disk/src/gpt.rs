@@ -2,6 +2,7 @@
 
 use crate::guid::Guid;
 use crate::kernel;
+use crate::layout::TablePart;
 use crate::partition::{Partition, TypeId};
 use crate::reader::{LARGEST, Reader};
 use block::field::{bytes_at, u32_at, u64_at};
@@ -31,6 +32,8 @@ pub struct Gpt {
     pub tail: Option<Lba>,
     /// The MBR in sector 0 describes partitions of its own besides protecting the GPT.
     pub hybrid: bool,
+    /// Where the headers and arrays lie of the copies that are intact, in bytes of the disk.
+    pub parts: Vec<(TablePart, ByteRange)>,
 }
 
 impl Gpt {
@@ -240,6 +243,20 @@ pub(crate) fn find(disk: &mut Reader<'_>) -> Result<Copies> {
 }
 
 impl Copies {
+    /// Where header and array of each copy lie.
+    fn parts(&self, sector: SectorSize) -> Vec<(TablePart, ByteRange)> {
+        let primary = (&self.primary, [TablePart::GptHeader, TablePart::GptEntries]);
+        let backup = (&self.backup, [TablePart::BackupGptHeader, TablePart::BackupGptEntries]);
+        let mut parts = vec![];
+        for (copy, [header, entries]) in [primary, backup] {
+            let Some(copy) = copy else { continue };
+            let array = sector.range(copy.header.partition_entry_lba, copy.header.array_sectors(sector));
+            parts.extend(sector.range(copy.lba, 1).map(|range| (header, range)));
+            parts.extend(array.map(|range| (entries, range)));
+        }
+        parts
+    }
+
     /// The table and its partitions; `None` if both copies are lost.
     pub(crate) fn table(&self, disk: &mut Reader<'_>, hybrid: bool) -> Option<(Gpt, Vec<Partition>)> {
         let used = self.primary.as_ref().or(self.backup.as_ref())?;
@@ -262,6 +279,7 @@ impl Copies {
             backup: self.backup.is_some(),
             tail,
             hybrid,
+            parts: self.parts(disk.sector),
         };
         Some((table, used.partitions(disk.sector)))
     }

@@ -25,6 +25,23 @@ pub enum Table {
     Gpt(Gpt),
 }
 
+/// A part of a partition table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TablePart {
+    /// Sector 0: boot code and, for a GPT, what protects it.
+    Mbr,
+    /// The sector of an extended boot record.
+    Ebr,
+    /// The header at LBA 1.
+    GptHeader,
+    /// The array of entries that it points at.
+    GptEntries,
+    /// The header at the end of the disk.
+    BackupGptHeader,
+    /// The array of entries that it points at.
+    BackupGptEntries,
+}
+
 /// What [`read`] finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -45,6 +62,18 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// What the table consists of and where it lies, in bytes of the disk; none without a table. Of a GPT only
+    /// the copies that are intact. On a damaged disk these places may overlap each other, or partitions.
+    pub fn table_parts(&self) -> Vec<(TablePart, ByteRange)> {
+        let at = |lba| self.sector.range(lba, 1);
+        let more: Vec<_> = match &self.table {
+            Table::None => return vec![],
+            Table::Mbr(mbr) => mbr.ebrs.iter().filter_map(|lba| Some((TablePart::Ebr, at(*lba)?))).collect(),
+            Table::Gpt(gpt) => gpt.parts.clone(),
+        };
+        at(Lba(0)).map(|range| (TablePart::Mbr, range)).into_iter().chain(more).collect()
+    }
+
     /// The disk's identifier as sfdisk prints it: `0x8b5d2008`, or a GUID.
     pub fn disk_label_id(&self) -> Option<String> {
         match &self.table {

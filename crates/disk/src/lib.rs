@@ -33,7 +33,7 @@ pub use gpt::Gpt;
 pub use gpt_move::gpt_moved;
 pub use gpt_new::{Alignment, BASIC_DATA_TYPE, LINUX_TYPE, NewPartition, NewTable, gpt_new};
 pub use guid::Guid;
-pub use layout::{Layout, Table};
+pub use layout::{Layout, Table, TablePart};
 pub use mbr::Mbr;
 pub use new_ids::new_ids;
 pub use partition::{Partition, TypeId};

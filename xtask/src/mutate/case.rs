@@ -155,7 +155,10 @@ pub(super) fn run(source: Source, content: bool) -> Outcome {
     }
     deleted(&source, content, &mut outcome);
     match disk::probe::identify(&*source) {
-        Ok(Some(found)) => outcome.errors += u64::from(disk::used::used(&*source, &found).is_err()),
+        Ok(Some(found)) => {
+            outcome.errors += u64::from(disk::used::used(&*source, &found).is_err());
+            outcome.errors += u64::from(disk::used::journal(&*source, &found).is_err());
+        }
         Ok(None) => {}
         Err(_) => outcome.errors += 1,
     }

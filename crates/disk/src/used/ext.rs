@@ -11,6 +11,7 @@ use crate::probe::{Content, StateKind};
 use block::{ByteRange, Result};
 use std::collections::HashMap;
 
+const COMPAT_HAS_JOURNAL: u64 = 0x4;
 const COMPAT_SPARSE_SUPER2: u64 = 0x200;
 const INCOMPAT_META_BG: u64 = 0x10;
 const INCOMPAT_64BIT: u64 = 0x80;
@@ -213,6 +214,21 @@ pub(super) fn map(volume: &Volume<'_>, content: &Content) -> Result<Mapped> {
     let end = units(sb.block, 0, sb.blocks)?.end();
     let more = replay.then(|| "what its journal frees counts as used".to_owned());
     Ok(Mapped { used, end, more })
+}
+
+/// The blocks of the journal's inode, without those of its extent tree.
+pub(super) fn journal(volume: &Volume<'_>) -> Result<Vec<ByteRange>> {
+    let sb = Superblock::parse(&volume.read(1024, 1024)?).or_corrupt(ODD)?;
+    sb.check()?;
+    // An inode that is not set: the journal is on another device.
+    if sb.compat & COMPAT_HAS_JOURNAL == 0 || sb.journal_inum == 0 {
+        return Ok(vec![]);
+    }
+    let groups = groups(volume, &sb)?;
+    ext_journal::file_runs(volume, &sb, &groups)?
+        .into_iter()
+        .map(|run| units(sb.block, run.start(), run.len()))
+        .collect()
 }
 
 /// The descriptors of all groups.

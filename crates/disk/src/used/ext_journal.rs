@@ -5,7 +5,7 @@
 
 use super::ext::{Group, Superblock};
 use super::volume::{OrCorrupt, Volume, be16, be32, corrupt, le16, le32, units, unsupported};
-use block::Result;
+use block::{ByteRange, Result};
 use std::collections::{HashMap, HashSet};
 
 const MAGIC: u64 = 0xC03B_3998;
@@ -186,6 +186,19 @@ impl Found<'_> {
         }
         Ok(())
     }
+}
+
+/// The blocks of the journal's inode, those that follow each other as one run.
+pub(super) fn file_runs(volume: &Volume<'_>, sb: &Superblock, groups: &[Group]) -> Result<Vec<ByteRange>> {
+    let mut runs: Vec<ByteRange> = vec![];
+    for block in file_blocks(volume, sb, groups)? {
+        let end = block.checked_add(1).or_corrupt("its journal cannot be found")?;
+        match runs.last_mut() {
+            Some(last) if last.end() == block => *last = ByteRange::span(last.start(), end),
+            _ => runs.push(ByteRange::span(block, end)),
+        }
+    }
+    Ok(runs)
 }
 
 /// The blocks of the journal's inode, in order.

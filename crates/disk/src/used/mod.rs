@@ -1,8 +1,9 @@
-//! Which bytes of a filesystem are in use: one table, `MAPPERS`, one row and one file a filesystem.
+//! Which bytes of a filesystem are in use, and which of those are its journal: one table, `MAPPERS`, one row and
+//! one file a filesystem.
 //!
 //! What is not in use is left out of a backup where that was asked for, so every doubt is answered with "in
 //! use": a filesystem that was not closed properly and whose journal is not understood, a feature that is not
-//! known, a number that contradicts another.
+//! known, a number that contradicts another. So is what may be no journal.
 
 mod btrfs;
 mod btrfs_tree;
@@ -18,7 +19,7 @@ mod volume;
 mod xfs;
 
 use crate::probe::{Content, StateKind};
-use block::{ByteRange, ErrorKind, ReadAt, Result};
+use block::{ByteRange, Error, ErrorKind, ReadAt, Result};
 use runs::Runs;
 use volume::{Volume, corrupt};
 
@@ -96,24 +97,52 @@ enum Closed {
     Replays,
 }
 
+/// Finds what is in use.
+type FindUsed = fn(&Volume<'_>, &Content) -> Result<Mapped>;
+/// Finds where the journal lies, in any order.
+type FindJournal = fn(&Volume<'_>) -> Result<Vec<ByteRange>>;
+
 /// A row: whose map is made how.
 struct Mapper {
     /// As blkid calls them.
     types: &'static [&'static str],
     closed: Closed,
-    map: fn(&Volume<'_>, &Content) -> Result<Mapped>,
+    map: FindUsed,
+    /// `None`: of a kind that has no journal in a place of its own.
+    journal: Option<FindJournal>,
+    /// Where the superblock lies that a mount changes.
+    superblock: Option<ByteRange>,
+}
+
+impl Mapper {
+    /// Of a kind whose journal and superblock are not told apart from its other blocks.
+    const fn plain(types: &'static [&'static str], closed: Closed, map: FindUsed) -> Self {
+        Self { types, closed, map, journal: None, superblock: None }
+    }
+
+    fn of(content: &Content) -> Option<&'static Self> {
+        MAPPERS.iter().find(|mapper| mapper.types.contains(&content.type_name))
+    }
 }
 
 /// Every mapper.
 const MAPPERS: &[Mapper] = &[
-    Mapper { types: &["ext2", "ext3", "ext4"], closed: Closed::Replays, map: ext::map },
-    Mapper { types: &["vfat"], closed: Closed::NotDenied, map: fat::map },
-    Mapper { types: &["exfat"], closed: Closed::Said, map: exfat::map },
-    Mapper { types: &["ntfs"], closed: Closed::Said, map: ntfs::map },
-    Mapper { types: &["xfs"], closed: Closed::Said, map: xfs::map },
-    Mapper { types: &["btrfs"], closed: Closed::Replays, map: btrfs::map },
-    Mapper { types: &["f2fs"], closed: Closed::Said, map: f2fs::map },
-    Mapper { types: &["hfsplus"], closed: Closed::Said, map: hfsplus::map },
+    Mapper {
+        journal: Some(ext::journal),
+        superblock: Some(ByteRange::span(1024, 2048)),
+        ..Mapper::plain(&["ext2", "ext3", "ext4"], Closed::Replays, ext::map)
+    },
+    Mapper::plain(&["vfat"], Closed::NotDenied, fat::map),
+    Mapper::plain(&["exfat"], Closed::Said, exfat::map),
+    Mapper { journal: Some(ntfs::journal), ..Mapper::plain(&["ntfs"], Closed::Said, ntfs::map) },
+    Mapper {
+        journal: Some(xfs::journal),
+        superblock: Some(ByteRange::span(0, 512)),
+        ..Mapper::plain(&["xfs"], Closed::Said, xfs::map)
+    },
+    Mapper::plain(&["btrfs"], Closed::Replays, btrfs::map),
+    Mapper::plain(&["f2fs"], Closed::Said, f2fs::map),
+    Mapper::plain(&["hfsplus"], Closed::Said, hfsplus::map),
 ];
 
 /// Which bytes of `source`, a partition or volume by itself, are in use; `content` is what was recognised in
@@ -121,7 +150,7 @@ const MAPPERS: &[Mapper] = &[
 /// of these bytes (the device is gone, the user stopped it) are errors.
 pub fn used(source: &dyn ReadAt, content: &Content) -> Result<UsedMap> {
     let size = source.size();
-    let Some(mapper) = MAPPERS.iter().find(|mapper| mapper.types.contains(&content.type_name)) else {
+    let Some(mapper) = Mapper::of(content) else {
         return Ok(UsedMap::whole(size, format!("there is no map of {}", content.title)));
     };
     if let Some(why) = not_closed(mapper.closed, content) {
@@ -129,15 +158,42 @@ pub fn used(source: &dyn ReadAt, content: &Content) -> Result<UsedMap> {
     }
     match (mapper.map)(&Volume::new(source), content).and_then(|mapped| finish(mapped, size)) {
         Ok(map) => Ok(map),
-        Err(error) => match error.kind() {
-            ErrorKind::Corrupt
+        Err(error) if is_of_the_bytes(&error) => Ok(UsedMap::whole(size, error.to_string())),
+        Err(error) => Err(error.context("reading which blocks are in use")),
+    }
+}
+
+/// Where the journal or log of a filesystem lies: runs of bytes of `source`, ascending, not empty, apart from
+/// each other. None where it has none, where it is on another device, of a kind whose journal is not known here
+/// (ext3, ext4, XFS and NTFS are), and where what leads to it is damaged. `content` and errors as of [`used`].
+pub fn journal(source: &dyn ReadAt, content: &Content) -> Result<Vec<ByteRange>> {
+    let find = Mapper::of(content).filter(|_| content.also.is_empty()).and_then(|mapper| mapper.journal);
+    let Some(find) = find else { return Ok(vec![]) };
+    let inside = |runs: &Runs| runs.list().last().is_none_or(|last| last.end() <= source.size());
+    match find(&Volume::new(source)).and_then(Runs::from_unsorted) {
+        Ok(runs) if inside(&runs) => Ok(runs.into_list()),
+        Ok(_) => Ok(vec![]),
+        Err(error) if is_of_the_bytes(&error) => Ok(vec![]),
+        Err(error) => Err(error.context("looking for the journal")),
+    }
+}
+
+/// The superblock that drivers write when they mount a filesystem, in bytes of its volume: for ext2, ext3 and
+/// ext4 bytes 1024 to 2047, for XFS the first 512. It holds no file's content. `None`: another kind.
+pub fn superblock(content: &Content) -> Option<ByteRange> {
+    Mapper::of(content).filter(|_| content.also.is_empty()).and_then(|mapper| mapper.superblock)
+}
+
+/// A failure that these bytes or their medium cause, whoever reads them.
+fn is_of_the_bytes(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt
             | ErrorKind::Unsupported
             | ErrorKind::OutOfRange
             | ErrorKind::Media
-            | ErrorKind::Absent => Ok(UsedMap::whole(size, error.to_string())),
-            _ => Err(error.context("reading which blocks are in use")),
-        },
-    }
+            | ErrorKind::Absent
+    )
 }
 
 /// Why the bytes of a filesystem are not complete as they are.

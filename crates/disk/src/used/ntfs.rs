@@ -1,4 +1,4 @@
-//! NTFS: the file `$Bitmap` (the Linux-NTFS documentation), a bit for each cluster.
+//! NTFS: the file `$Bitmap` (the Linux-NTFS documentation), a bit for each cluster; the clusters of `$LogFile`.
 
 use super::Mapped;
 use super::runs::{First, Runs, set_bits};
@@ -12,6 +12,7 @@ const ATTRIBUTE_END: u64 = 0xFFFF_FFFF;
 const ATTRIBUTE_SPECIAL: u64 = 0xC0FF;
 /// The first records of the master file table are the volume's own files; $Bitmap is one of them.
 const OWN_FILES: u64 = 12;
+const LOG_FILE: usize = 2;
 const BITMAP: u64 = 6;
 const RECORD_IN_USE: u64 = 1;
 /// Bytes of the bitmap that are looked at together.
@@ -115,6 +116,16 @@ pub(super) fn map(volume: &Volume<'_>, _: &Content) -> Result<Mapped> {
         covered.then_some(()).or_corrupt("its own files lie in clusters that it counts as free")?;
     }
     Ok(Mapped { used, end: boot.length, more: None })
+}
+
+/// The clusters of `$LogFile`, as far as its first record lists them.
+pub(super) fn journal(volume: &Volume<'_>) -> Result<Vec<ByteRange>> {
+    let boot = Boot::parse(&volume.read(0, 512)?).or_corrupt(ODD)?;
+    let records = records(volume, &boot)?;
+    let own = records.get(LOG_FILE).and_then(|own| own.as_ref()).or_corrupt("it has no $LogFile")?;
+    let data = own.iter().filter(|attribute| attribute.kind == ATTRIBUTE_DATA && !attribute.named);
+    let runs = data.flat_map(|attribute| &attribute.runs).filter_map(|run| Some((run.lcn?, run.count)));
+    runs.map(|(lcn, count)| units(boot.cluster, lcn, count)).collect()
 }
 
 /// The attributes of the volume's own files; `None` of one that is not in use.

@@ -56,6 +56,27 @@ impl Superblock {
     }
 }
 
+/// The internal log; none if it is on another device.
+pub(super) fn journal(volume: &Volume<'_>) -> Result<Vec<ByteRange>> {
+    let bytes = volume.read(0, 512)?;
+    let sb = Superblock::parse(&bytes).or_corrupt(ODD)?;
+    let place = || {
+        let (sb_logstart, sb_logblocks) = (be64(&bytes, 48)?, be32(&bytes, 96)?);
+        // A block number is a group and a block in it, each group taking a power of two.
+        let sb_agblklog = u32::try_from(byte(&bytes, 124)?).ok()?;
+        let group = sb_logstart.checked_shr(sb_agblklog)?;
+        let within = sb_logstart.checked_sub(group.checked_shl(sb_agblklog)?)?;
+        // The log lies in one group.
+        let fits = group < sb.groups && within.checked_add(sb_logblocks)? <= sb.group;
+        let first = group.checked_mul(sb.group)?.checked_add(within)?;
+        (fits || sb_logstart == 0).then_some((sb_logstart, first, sb_logblocks))
+    };
+    match place().or_corrupt(ODD)? {
+        (0, _, _) => Ok(vec![]),
+        (_, first, count) => Ok(vec![units(sb.block, first, count)?]),
+    }
+}
+
 /// A run of free blocks of a group.
 type Free = (u64, u64);
 

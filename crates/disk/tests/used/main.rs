@@ -6,6 +6,7 @@
 mod dirty;
 mod hfs;
 mod hostile;
+mod journal;
 mod made;
 mod oracle;
 mod poison;
@@ -24,6 +25,9 @@ fn map_of_source(source: &dyn ReadAt) -> Option<UsedMap> {
     let content = disk::probe::identify(source).unwrap()?;
     let map = disk::used::used(source, &content).unwrap();
     check(&map, source.size());
+    let journal = disk::used::journal(source, &content).unwrap();
+    let inside = journal.iter().all(|run| !run.is_empty() && run.end() <= source.size());
+    assert!(inside && journal.windows(2).all(|two| two[0].end() < two[1].start()), "{journal:?}");
     Some(map)
 }
 
