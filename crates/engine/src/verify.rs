@@ -2,9 +2,10 @@
 
 use crate::context::{Context, Side, UNIT};
 use crate::copy::{copy, copy_steps, stored_steps};
+use crate::differing::{Differing, Sorter};
 use crate::open::Subject;
 use crate::plan::Plan;
-use crate::sinks::Check;
+use crate::sinks::{Check, Compare};
 use block::{Buffer, ByteRange, Encode, Error, ErrorKind, Folder, Result, SectorSize, Sink};
 use image::{Backup, Hex, Manifest, Store, Sums};
 use sha2::{Digest, Sha256};
@@ -346,17 +347,48 @@ impl PartSums {
     }
 }
 
+/// Most runs of sectors that are listed where a disk differs, 16 bytes each.
+pub const MAX_RANGES: usize = 100_000;
+
 /// Where a backup and a disk differ.
 #[derive(Debug, Default)]
 pub struct Differences {
-    /// First and last sector of each run, ascending.
+    /// First and last sector of each run, ascending; of very many the first [`MAX_RANGES`].
     pub lba: Vec<(u64, u64)>,
+    /// Runs in all.
+    pub places: u64,
+    /// What lies there, by first sector.
+    pub classes: Vec<Differing>,
     /// Sectors in all.
     pub sectors: u64,
     /// Bytes of the backup that are bad or absent, and so were not compared.
     pub not_compared: u64,
     /// Bytes that the other one has more (or less, negative).
     pub size: i128,
+}
+
+impl Differences {
+    fn add(&mut self, first: u64, last: u64) {
+        self.places += 1;
+        self.sectors += last - first + 1;
+        if self.lba.len() < MAX_RANGES {
+            self.lba.push((first, last));
+        }
+    }
+
+    /// Puts the runs in order, those that touch as one.
+    fn in_order(&mut self) {
+        self.lba.sort_unstable();
+        let before = self.lba.len();
+        self.lba.dedup_by(|next, run| {
+            let touches = next.0 == run.1 + 1;
+            if touches {
+                run.1 = next.1;
+            }
+            touches
+        });
+        self.places -= (before - self.lba.len()) as u64;
+    }
 }
 
 /// Compares a backup with a disk or image: every byte that the backup holds. Where its digests say the same,
@@ -370,16 +402,69 @@ pub fn against(backup: &Backup, reference: &Subject, ctx: &Context) -> Result<Di
     ctx.phase("comparing", Side::Source, both.bytes(), UNIT);
     let manifest = backup.manifest();
     let sector = SectorSize::new(manifest.disk.sector_size).unwrap_or(SectorSize::B512);
-    let check = Check::against(&*source, sector).proved_by(backup, &[]);
-    let mut differ = copy(&both, &*reference.source, check, ctx)?.summary;
-    differ.sort_unstable();
-    let lba: Vec<_> = differ.iter().map(|range| sectors(*range, sector)).collect();
+    let sink = Sorted {
+        check: Check::against(&*source, sector).proved_by(backup, &[]),
+        sector,
+        sorter: Sorter::new(&source, sector, manifest.disk.live),
+        open: None,
+        found: Differences::default(),
+    };
+    let found = copy(&both, &*reference.source, sink, ctx)?.summary;
     Ok(Differences {
-        sectors: lba.iter().map(|(first, last)| last - first + 1).sum(),
-        lba,
         not_compared: manifest.totals.map_or(0, |totals| totals.bad + totals.absent),
         size: i128::from(size) - i128::from(source.size()),
+        ..found
     })
+}
+
+/// Compares, and sorts what differs as it is found. Buffers come in disk order, but for those of the stored file
+/// that is gathered from several regions.
+struct Sorted<'a> {
+    check: Check<'a>,
+    sector: SectorSize,
+    sorter: Sorter<'a>,
+    /// The last run, which the next buffer may continue.
+    open: Option<ByteRange>,
+    found: Differences,
+}
+
+impl Sorted<'_> {
+    fn close(&mut self) -> Result<()> {
+        let Some(range) = self.open.take() else { return Ok(()) };
+        let (first, last) = sectors(range, self.sector);
+        self.found.add(first, last);
+        self.sorter.add(range)
+    }
+}
+
+impl<'a> Sink for Sorted<'a> {
+    type Encoder = Compare<'a>;
+    type Summary = Differences;
+
+    fn encoder(&self) -> Compare<'a> {
+        self.check.encoder()
+    }
+
+    fn commit(&mut self, _: &Buffer, differ: Vec<ByteRange>) -> Result<()> {
+        for range in differ {
+            match &mut self.open {
+                Some(open) if open.end() == range.start() => {
+                    *open = ByteRange::span(open.start(), range.end());
+                }
+                _ => {
+                    self.close()?;
+                    self.open = Some(range);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Differences> {
+        self.close()?;
+        self.found.in_order();
+        Ok(Differences { classes: self.sorter.finish(), ..self.found })
+    }
 }
 
 /// First and last sector of a range that is not empty.
@@ -391,4 +476,28 @@ pub(crate) fn sectors(range: ByteRange, sector: SectorSize) -> (u64, u64) {
 pub(crate) fn plan_of(manifest: &Manifest) -> Result<Plan> {
     let region = |info: &image::RegionInfo| block::Region { range: info.range(), role: info.role() };
     Plan::new(manifest.disk.size, manifest.regions.iter().map(|info| (region(info), info.file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_differences_the_number_is_kept() {
+        let mut found = Differences::default();
+        for n in 0..MAX_RANGES as u64 + 5 {
+            found.add(3 * n, 3 * n + 1);
+        }
+        assert_eq!(found.lba.len(), MAX_RANGES);
+        assert_eq!(found.lba[1], (3, 4));
+        assert_eq!((found.places, found.sectors), (MAX_RANGES as u64 + 5, 2 * (MAX_RANGES as u64 + 5)));
+    }
+
+    #[test]
+    fn what_came_in_another_order_is_put_in_order() {
+        let mut found = Differences::default();
+        [(0, 4), (7, 8), (5, 6), (20, 20)].iter().for_each(|(first, last)| found.add(*first, *last));
+        found.in_order();
+        assert_eq!((found.lba, found.places, found.sectors), (vec![(0, 8), (20, 20)], 2, 10));
+    }
 }

@@ -242,7 +242,8 @@ pub struct VerifyArgs {
     /// Also read every file of every filesystem in it
     #[arg(long)]
     pub files: bool,
-    /// Also say where a disk or image file differs from it
+    /// Also say where a disk or image file differs from it: in files or metadata, free space, journals, the
+    /// partition table
     #[arg(long, value_name = "DISK|IMAGE")]
     pub against: Option<PathBuf>,
     /// Output.

@@ -20,6 +20,7 @@ mod boot;
 mod checked;
 mod content;
 mod deleted;
+mod differing;
 mod file_line;
 mod files;
 mod job;

@@ -1,6 +1,6 @@
 //! `verify`: proves a backup intact, and compares it with a disk.
 
-use super::{Tools, checked, job};
+use super::{Tools, checked, differing, job};
 use crate::args::VerifyArgs;
 use crate::exit::Exit;
 use crate::ui::json;
@@ -42,11 +42,13 @@ struct FaultOut<'a> {
 struct AgainstOut<'a> {
     differing_sectors: u64,
     ranges: &'a [(u64, u64)],
+    places: u64,
+    classes: Vec<differing::DifferingOut<'a>>,
     not_compared: u64,
     size_difference: i128,
 }
 
-/// Ranges that are printed; a JSON document has them all.
+/// Ranges that are printed; a JSON document has more.
 const SHOWN: usize = 20;
 
 /// Carries out `verify`.
@@ -90,6 +92,8 @@ pub fn run(args: &VerifyArgs, tools: &Tools) -> Result<Exit> {
         against: differences.as_ref().map(|found| AgainstOut {
             differing_sectors: found.sectors,
             ranges: &found.lba,
+            places: found.places,
+            classes: found.classes.iter().map(differing::out).collect(),
             not_compared: found.not_compared,
             size_difference: found.size,
         }),
@@ -148,8 +152,8 @@ fn compared(found: &Differences, word: &str) -> Vec<String> {
     for (first, last) in found.lba.iter().take(SHOWN) {
         lines.push(format!("  LBA {first} to {last}"));
     }
-    if found.lba.len() > SHOWN {
-        lines.push(format!("  and {} more ranges", found.lba.len() - SHOWN));
+    if found.places > SHOWN as u64 {
+        lines.push(format!("  and {} more ranges", found.places - SHOWN as u64));
     }
     if found.size != 0 {
         lines.push(format!("{word} has {:+} bytes", found.size));
@@ -157,5 +161,6 @@ fn compared(found: &Differences, word: &str) -> Vec<String> {
     if found.not_compared > 0 {
         lines.push(format!("not compared: {} that the backup does not hold", exact(found.not_compared)));
     }
+    lines.extend(differing::lines(&found.classes));
     lines
 }
