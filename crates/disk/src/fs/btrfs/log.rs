@@ -134,7 +134,9 @@ impl Items {
         match key.kind {
             INODE => self.inodes.entry(key.object).or_default().item = item.to_vec(),
             INODE_REF | INODE_EXTREF => {
-                for (parent, name) in references(key, item).ok_or_else(wrong)? {
+                let found = references(key, item).ok_or_else(wrong)?.into_iter();
+                // The topmost directory is in itself, as `..`, which is no name of a file.
+                for (parent, name) in found.filter(|(parent, _)| *parent != key.object) {
                     self.references.entry((key.object, parent)).or_default().insert(name.to_vec());
                 }
             }
