@@ -1,6 +1,7 @@
 //! Where the bytes of a deleted file are, and they as a source.
 
 use super::claims::Tally;
+use crate::fs::ntfs::{Algorithm, Lznt1, Wof};
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Source, extents};
 use std::sync::Arc;
 
@@ -60,6 +61,10 @@ pub(super) enum Content {
     Bytes(Arc<[u8]>),
     /// Runs from its first byte on. What they do not reach is unknown.
     Runs(Arc<[Run]>),
+    /// Packed by NTFS, in runs whose places are all known: whole clusters, those behind its last byte too.
+    Packed(Arc<[Run]>, Lznt1),
+    /// Packed by Windows, in a stream of so many bytes.
+    Wof(Arc<Content>, u64, Algorithm),
     /// Kept in a way that is not understood, in these words.
     Other(&'static str, Arc<[Run]>),
 }
@@ -69,13 +74,24 @@ impl Content {
     pub(super) fn runs(&self) -> &[Run] {
         match self {
             Self::Bytes(_) => &[],
-            Self::Runs(runs) | Self::Other(_, runs) => runs,
+            Self::Runs(runs) | Self::Other(_, runs) | Self::Packed(runs, _) => runs,
+            Self::Wof(packed, ..) => packed.runs(),
         }
     }
 
-    /// The runs with places, up to `size`.
+    /// Bytes of its runs that its first `size` bytes are made of.
+    pub(super) fn needed(&self, size: u64) -> u64 {
+        match self {
+            Self::Bytes(_) => 0,
+            Self::Runs(_) | Self::Other(..) => size,
+            Self::Packed(runs, _) => runs.iter().fold(0, |sum, run| sum.saturating_add(run.len)),
+            Self::Wof(packed, held, _) => packed.needed(*held),
+        }
+    }
+
+    /// The runs with places that its first `size` bytes are made of.
     pub(super) fn places(&self, size: u64) -> impl Iterator<Item = ByteRange> + '_ {
-        let mut left = size;
+        let mut left = self.needed(size);
         self.runs().iter().filter_map(move |run| {
             let len = run.len.min(left);
             left = left.saturating_sub(len);
@@ -115,6 +131,14 @@ impl Content {
         match self {
             Self::Bytes(bytes) => Ok(Arc::new(Bytes(Arc::clone(bytes)))),
             Self::Runs(runs) => Ok(Arc::new(Runs::new(source, runs, size))),
+            Self::Packed(runs, how) => {
+                let runs = runs.iter().map(|run| match run.place {
+                    Place::At(at) => (run.len, Some(at)),
+                    Place::Zero | Place::Unknown => (run.len, None),
+                });
+                how.open(Arc::clone(source), runs, size)
+            }
+            Self::Wof(packed, held, how) => Ok(Arc::new(Wof::new(packed.open(source, *held)?, *how, size))),
             Self::Other(words, _) => Err(Error::new(ErrorKind::Unsupported, *words)),
         }
     }

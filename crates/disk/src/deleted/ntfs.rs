@@ -5,10 +5,11 @@ use super::bits::Bitmap;
 use super::claims::{Tally, settle};
 use super::content::{Place, Run, Runs, push, written_to};
 use super::names::join;
-use super::ntfs_record::{ATTRIBUTE_LIST, Attribute, DATA, Named, Record, Reference, listed};
+use super::ntfs_record::{ATTRIBUTE_LIST, Attribute, DATA, Named, REPARSE_POINT, Record, Reference, listed};
 use super::reads::Reads;
 use super::{Chance, Content, DeletedFile, Found};
 use crate::fs::Time;
+use crate::fs::ntfs::{Algorithm, Lznt1, Reparse, WOF_STREAM, is_away};
 use crate::probe::mapping;
 use block::field::{bytes_at, u16_at, u64_at};
 use block::{Error, ErrorKind, ExtentKind, Result, Source};
@@ -64,11 +65,11 @@ impl<'a> Volume<'a> {
         let first = reads.get(mft, record)?.and_then(Record::of).ok_or_else(no_table)?;
         // What the record itself maps holds those that map the rest.
         for _ in 0..2 {
-            let stream = volume.streams(0, &first)?.remove(&vec![]).ok_or_else(no_table)?;
+            let stream = volume.streams(0, &first)?.remove(&vec![]).filter(is_plain).ok_or_else(no_table)?;
             volume.table = stream.content.open(reads.source(), stream.size)?;
         }
         if let Some(record) = volume.record(BITMAP)?
-            && let Some(stream) = volume.streams(BITMAP, &record)?.remove(&vec![])
+            && let Some(stream) = volume.streams(BITMAP, &record)?.remove(&vec![]).filter(is_plain)
         {
             volume.bitmap.file = stream.content.open(reads.source(), stream.size)?;
         }
@@ -131,14 +132,59 @@ impl<'a> Volume<'a> {
         }
         let (size, written) = first.sizes().filter(|_| first.lowest() == 0)?;
         let runs = self.runs(parts);
-        let (content, why) = if first.flags() & COMPRESSED != 0 {
-            (Content::Other("a compressed file of NTFS", runs.into()), Some("it is compressed"))
-        } else if first.flags() & ENCRYPTED != 0 {
+        let flags = first.flags();
+        let (content, why) = if flags & ENCRYPTED != 0 {
             (Content::Other("an encrypted file of NTFS", runs.into()), Some("it is encrypted"))
-        } else {
+        } else if flags & COMPRESSED == 0 || first.unit() == 0 {
             (Content::Runs(written_to(&runs, written).into()), None)
+        } else {
+            // Which cluster is a hole says how its unit is packed: of one that is not known nothing can be said.
+            let known = runs.iter().all(|run| run.place != Place::Unknown);
+            let reach = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.len));
+            let how = Lznt1::of(flags, first.unit(), self.cluster, written);
+            match how.filter(|_| known && reach >= size) {
+                Some(how) => (Content::Packed(runs.into(), how), None),
+                None => {
+                    let words = "a compressed file of NTFS that is not all known";
+                    (Content::Other(words, runs.into()), Some("it is compressed"))
+                }
+            }
         };
         Some(Stream { size, content, why })
+    }
+
+    /// What Windows keeps otherwise than as the content of the file: what stands there instead are holes.
+    fn reparsed(&self, record: &Record, more: &[Record], streams: &mut BTreeMap<Vec<u8>, Stream>) {
+        let all = || std::iter::once(record).chain(more);
+        let Some(point) = all().find_map(|record| record.find(REPARSE_POINT)) else { return };
+        let reparse = point.value().and_then(Reparse::parse);
+        let packed = match &reparse {
+            Some(Reparse::Wof(_)) => streams.remove(WOF_STREAM),
+            _ => None,
+        };
+        let Some(stream) = streams.get_mut(&vec![]) else { return };
+        let (content, why) = match (reparse, packed) {
+            (Some(Reparse::Link(_) | Reparse::Special(_)), _) => return,
+            (Some(Reparse::Cloud), _) if !is_away(record.windows_attributes()) => return,
+            (Some(Reparse::Wof(how)), Some(packed)) if !matches!(packed.content, Content::Other(..)) => {
+                match Algorithm::of(&how) {
+                    Ok(how) => (Content::Wof(packed.content.into(), packed.size, how), packed.why),
+                    Err(_) => (
+                        Content::Other("a file that Windows compressed", packed.content.runs().into()),
+                        Some("it is compressed"),
+                    ),
+                }
+            }
+            (Some(Reparse::Wof(_)), _) => {
+                (Content::Other("a file that Windows compressed", Arc::new([])), Some("it is compressed"))
+            }
+            _ => (
+                Content::Other("a file whose bytes Windows kept elsewhere", Arc::new([])),
+                Some("its bytes were kept elsewhere"),
+            ),
+        };
+        stream.content = content;
+        stream.why = stream.why.or(why);
     }
 
     /// The runs of these parts.
@@ -214,6 +260,7 @@ impl<'a> Volume<'a> {
             None => None,
         };
         let mut streams = self.streams(number, record)?;
+        self.reparsed(record, more.as_deref().unwrap_or_default(), &mut streams);
         let lost = more.is_some() && !streams.contains_key(&vec![]) && !record.is_folder;
         if let Some(named) = named.as_ref().filter(|_| lost) {
             let why = Some("where it was is not known any more");
@@ -258,7 +305,7 @@ impl<'a> Volume<'a> {
                 tally.add(true);
             }
         }
-        if reach < file.size && !matches!(file.content, Content::Bytes(_)) {
+        if reach < file.content.needed(file.size) {
             tally.add(true);
         }
         for place in file.content.places(file.size) {
@@ -269,6 +316,11 @@ impl<'a> Volume<'a> {
         tally.worsen(file, "some of its place is in use now", "all of its place is in use now");
         Ok(())
     }
+}
+
+/// What the volume keeps for itself is never compressed, and would take long to look things up in.
+fn is_plain(stream: &Stream) -> bool {
+    matches!(stream.content, Content::Bytes(_) | Content::Runs(_))
 }
 
 /// Bytes of a cluster, how many there are, bytes of a record, and where the table begins.

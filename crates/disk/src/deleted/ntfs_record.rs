@@ -8,6 +8,7 @@ pub(super) const STANDARD_INFORMATION: u32 = 0x10;
 pub(super) const ATTRIBUTE_LIST: u32 = 0x20;
 pub(super) const FILE_NAME: u32 = 0x30;
 pub(super) const DATA: u32 = 0x80;
+pub(super) const REPARSE_POINT: u32 = 0xC0;
 const END: u32 = 0xFFFF_FFFF;
 /// Bits of a reference that are the number of a record; the rest is its sequence number.
 const NUMBER: u64 = 0xFFFF_FFFF_FFFF;
@@ -90,6 +91,12 @@ impl Record {
         names
     }
 
+    /// Attributes of Windows in its standard information.
+    pub(super) fn windows_attributes(&self) -> u32 {
+        let standard = self.find(STANDARD_INFORMATION).and_then(|found| found.value());
+        standard.and_then(|standard| u32_at(standard, 32)).unwrap_or(0)
+    }
+
     /// Times of its standard information: created, modified, changed, accessed.
     pub(super) fn times(&self) -> [Option<Time>; 4] {
         let value = self.find(STANDARD_INFORMATION).and_then(|found| found.value().map(<[u8]>::to_vec));
@@ -133,6 +140,11 @@ impl<'a> Attribute<'a> {
     /// The first cluster of the file that it maps.
     pub(super) fn lowest(&self) -> u64 {
         if self.is_resident() { 0 } else { u64_at(self.bytes, 16).unwrap_or(u64::MAX) }
+    }
+
+    /// Clusters that are compressed together, as a power of two; 0: none.
+    pub(super) fn unit(&self) -> u8 {
+        bytes_at(self.bytes, 34).map_or(0, |[unit]| unit)
     }
 
     /// Bytes of the whole stream, and those that were ever written.

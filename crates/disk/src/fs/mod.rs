@@ -20,7 +20,7 @@ mod hfsplus;
 mod iso;
 mod names;
 mod node;
-mod ntfs;
+pub(crate) mod ntfs;
 mod pool;
 mod recent;
 mod runs;

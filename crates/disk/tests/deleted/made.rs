@@ -82,7 +82,7 @@ pub(crate) struct Made {
 }
 
 /// Mounted here until it is dropped.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(pub(crate) PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {

@@ -7,6 +7,7 @@ mod absent;
 mod hostile;
 mod made;
 mod oracle;
+mod packed;
 
 use block::Source;
 use disk::deleted::{Chance, Found, find};

@@ -1,15 +1,57 @@
 //! Values that NTFS compresses: in units of mostly 64 KiB, each of which is packed, plain or a hole, as the
 //! number of its clusters tells.
 
+use super::attribute::Attribute;
 use super::content::Plain;
+use super::runs::Runs;
 use super::{corrupt, lznt1};
-use block::{ByteRange, Extent, ExtentKind, ReadAt, Result};
+use block::{ByteRange, Extent, ExtentKind, ReadAt, Result, Source};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of a unit that are unpacked at once; real ones have 64 KiB.
-pub(super) const UNIT_MAX: u64 = 1 << 20;
+const UNIT_MAX: u64 = 1 << 20;
 /// An extent of data is not looked for longer than so many units.
 const UNITS: u64 = 256;
+
+/// Bytes of a unit, from the flags of an attribute and the power of two of clusters in one. `None`: it is
+/// compressed by another method than LZNT1, or in units that cannot be.
+pub(super) fn unit_bytes(flags: u16, unit: u8, cluster: u64) -> Option<u64> {
+    let clusters = 1_u64.checked_shl(unit.into()).filter(|_| flags & Attribute::COMPRESSION == 1)?;
+    cluster.checked_mul(clusters).filter(|bytes| unit != 0 && *bytes <= UNIT_MAX)
+}
+
+/// How a value is compressed, for whoever found its clusters by other ways than a [`super::file::File`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lznt1 {
+    /// Bytes of a cluster.
+    cluster: u64,
+    /// Bytes of a unit.
+    unit: u64,
+    /// Bytes that were ever written.
+    initialized: u64,
+}
+
+impl Lznt1 {
+    /// Of an attribute with these flags, see [`unit_bytes`].
+    pub(crate) fn of(flags: u16, unit: u8, cluster: u64, initialized: u64) -> Option<Self> {
+        let unit = unit_bytes(flags, unit, cluster)?;
+        Some(Self { cluster, unit, initialized })
+    }
+
+    /// The value of `size` bytes in these runs of `disk`: bytes of whole clusters, and where; `None` is a hole.
+    pub(crate) fn open(
+        self,
+        disk: Source,
+        runs: impl IntoIterator<Item = (u64, Option<u64>)>,
+        size: u64,
+    ) -> Result<Source> {
+        let clusters = |bytes: u64| bytes.checked_div(self.cluster).unwrap_or(0);
+        let runs = Runs::of(runs.into_iter().map(|(len, at)| (clusters(len), at.map(clusters))))?;
+        let (cluster, initialized) = (self.cluster, self.initialized.min(size));
+        let plain = Plain { disk, cluster, runs, size, initialized };
+        Ok(Arc::new(Compressed::new(plain, self.unit)))
+    }
+}
 
 /// The bytes of such a value.
 pub(super) struct Compressed {
@@ -153,5 +195,20 @@ impl ReadAt for Compressed {
 
     fn granule(&self) -> u64 {
         self.unit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_that_cannot_be_are_none() {
+        assert_eq!(unit_bytes(1, 4, 4096), Some(64 << 10));
+        // No unit, another method, too many bytes, and powers of two that lead out of the number.
+        for (flags, unit, cluster) in [(1, 0, 4096), (2, 4, 4096), (1, 9, 4096), (1, 52, 4096), (1, 64, 512)]
+        {
+            assert_eq!(unit_bytes(flags, unit, cluster), None, "{flags} {unit} {cluster}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A file: its record and, where that has no room, those that its list of attributes names.
 
 use super::attribute::{Attribute, Form, Sizes};
-use super::compressed::{Compressed, UNIT_MAX};
+use super::compressed::{Compressed, unit_bytes};
 use super::content::{Plain, Resident};
 use super::corrupt;
 use super::record::{Record, Reference};
@@ -141,10 +141,10 @@ impl<'a> File<'a> {
             Some(Body { value: Some(value), .. }) => Some(Arc::new(Resident(value))),
             Some(Body { flags, unit, runs, sizes, .. }) => {
                 let (method, plain) = (flags & Attribute::COMPRESSION, self.volume.plain(runs, sizes));
-                match self.volume.geometry.cluster.checked_shl(unit.into()) {
+                match unit_bytes(flags, unit, self.volume.geometry.cluster) {
                     _ if method == 0 || unit == 0 => Some(Arc::new(plain)),
-                    Some(unit @ ..=UNIT_MAX) if method == 1 => Some(Arc::new(Compressed::new(plain, unit))),
-                    _ => {
+                    Some(unit) => Some(Arc::new(Compressed::new(plain, unit))),
+                    None => {
                         let words = format!("it is compressed by NTFS, method {method}, unit {unit}");
                         return Err(Error::new(ErrorKind::Unsupported, words));
                     }

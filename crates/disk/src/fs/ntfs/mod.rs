@@ -24,6 +24,10 @@ mod volume;
 mod wof;
 mod xpress;
 
+pub(crate) use compressed::Lznt1;
+pub(crate) use reparse::{Reparse, is_away};
+pub(crate) use wof::{Algorithm, STREAM as WOF_STREAM, Wof};
+
 use super::{Case, Condition, DirEntry, Each, FileKind, FileSystem, Info, Metadata, NodeId, Stream};
 use crate::probe::{Content, StateKind};
 use attribute::Attribute;

@@ -6,7 +6,7 @@ use super::corrupt;
 use super::extended::{EXTENDED_MAX, Wsl};
 use super::file::File;
 use super::names::{FileName, units};
-use super::reparse::{INTERIX_MAX, REPARSE_MAX, Reparse, interix};
+use super::reparse::{INTERIX_MAX, REPARSE_MAX, Reparse, interix, is_away};
 use super::wof::{self, Algorithm, Wof};
 use crate::fs::{FileKind, Metadata, Time};
 use block::field::{u32_at, u64_at};
@@ -18,9 +18,6 @@ const HIDDEN: u32 = 0x2;
 pub(super) const SYSTEM: u32 = 0x4;
 const DIRECTORY: u32 = 0x10;
 pub(super) const REPARSE: u32 = 0x400;
-const OFFLINE: u32 = 0x1000;
-const RECALL_ON_OPEN: u32 = 0x4_0000;
-const RECALL_ON_DATA_ACCESS: u32 = 0x40_0000;
 
 /// A file, understood.
 pub(super) struct Node<'a> {
@@ -102,12 +99,11 @@ impl<'a> Node<'a> {
                 _ => Err(Error::new(ErrorKind::Usage, "it is no file of bytes")),
             };
         }
-        let away = OFFLINE | RECALL_ON_OPEN | RECALL_ON_DATA_ACCESS;
         match &self.reparse {
             Some(Reparse::Dedup) => {
                 return unsupported("its bytes are shared by deduplication of Windows".into());
             }
-            Some(Reparse::Cloud) if self.attributes & away != 0 => {
+            Some(Reparse::Cloud) if is_away(self.attributes) => {
                 return unsupported("its bytes are in the cloud, not on this volume".into());
             }
             Some(Reparse::Wof(how)) => {

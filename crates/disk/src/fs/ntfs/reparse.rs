@@ -22,9 +22,17 @@ const CLOUD_MASK: u32 = 0xFFFF_0FFF;
 /// A tag that stands for another file.
 const NAME_SURROGATE: u32 = 0x2000_0000;
 
+/// Do these attributes of a file in the cloud say that it has no bytes here?
+pub(crate) const fn is_away(attributes: u32) -> bool {
+    const OFFLINE: u32 = 0x1000;
+    const RECALL_ON_OPEN: u32 = 0x4_0000;
+    const RECALL_ON_DATA_ACCESS: u32 = 0x40_0000;
+    attributes & (OFFLINE | RECALL_ON_OPEN | RECALL_ON_DATA_ACCESS) != 0
+}
+
 /// What a tag means for us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reparse {
+pub(crate) enum Reparse {
     /// It leads elsewhere: the target as it is shown.
     Link(Vec<u8>),
     /// A socket, a pipe or a device of WSL; of devices major and minor are kept elsewhere.
@@ -41,7 +49,7 @@ pub(super) enum Reparse {
 
 impl Reparse {
     /// From a REPARSE_POINT attribute. `None` if it is damaged.
-    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let (tag, length) = (u32_at(value, 0)?, usize::from(u16_at(value, 4)?));
         let data = value.get(8..)?;
         let data = data.get(..length.min(data.len()))?;

@@ -28,6 +28,15 @@ impl Run {
 pub(super) struct Runs(Vec<Run>);
 
 impl Runs {
+    /// From a count of clusters and their place each.
+    pub(super) fn of(pieces: impl Iterator<Item = (u64, Option<u64>)>) -> Result<Self> {
+        let mut runs = Self::default();
+        for (count, lcn) in pieces {
+            runs.push(Run { first: runs.end(), count, lcn })?;
+        }
+        Ok(runs)
+    }
+
     /// Clusters that it has.
     pub(super) fn end(&self) -> u64 {
         self.0.last().map_or(0, Run::end)

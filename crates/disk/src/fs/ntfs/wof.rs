@@ -7,11 +7,11 @@ use block::{ByteRange, Error, ErrorKind, ReadAt, Result, Source};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The stream, in UTF-8.
-pub(super) const STREAM: &[u8] = b"WofCompressedData";
+pub(crate) const STREAM: &[u8] = b"WofCompressedData";
 
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Algorithm {
+pub(crate) enum Algorithm {
     /// XPRESS in chunks of so many bytes.
     Xpress(u64),
     /// LZX in chunks of 32 KiB.
@@ -20,7 +20,7 @@ pub(super) enum Algorithm {
 
 impl Algorithm {
     /// From the data of the reparse point.
-    pub(super) fn of(data: &[u8]) -> Result<Self> {
+    pub(crate) fn of(data: &[u8]) -> Result<Self> {
         let unsupported = |words: String| Err(Error::new(ErrorKind::Unsupported, words));
         match [0, 4, 8, 12].map(|at| u32_at(data, at)) {
             [Some(1), Some(2), Some(1), Some(0)] => Ok(Self::Xpress(4 << 10)),
@@ -44,7 +44,7 @@ impl Algorithm {
 }
 
 /// The bytes of such a file.
-pub(super) struct Wof {
+pub(crate) struct Wof {
     packed: Source,
     algorithm: Algorithm,
     size: u64,
@@ -56,7 +56,7 @@ pub(super) struct Wof {
 
 impl Wof {
     /// `packed`: the stream; `size`: bytes of the file.
-    pub(super) fn new(packed: Source, algorithm: Algorithm, size: u64) -> Self {
+    pub(crate) fn new(packed: Source, algorithm: Algorithm, size: u64) -> Self {
         let number = if size > u64::from(u32::MAX) { 8 } else { 4 };
         Self { packed, algorithm, size, number, last: Mutex::default() }
     }
