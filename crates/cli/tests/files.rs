@@ -404,7 +404,21 @@ fn nothing_is_written_outside() {
     // A folder that holds the one above it.
     lab.sh("debugfs -w -R 'link <2> home/anna/loop' part 2>/dev/null");
     let output = lab.run(&["get", "-r", "./part", "0", "out"]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let unusable = "/: 3 names in it cannot be those of files and are not shown";
+    assert!(told.contains(unusable), "{told}");
+    let listed = lab.run(&["ls", "./part", "0"]);
+    assert_eq!(listed.status.code(), Some(1));
+    assert!(text(&listed.stderr).contains(unusable), "{}", text(&listed.stderr));
+    assert!(text(&listed.stdout).starts_with("QQ4\naaaaa\n"), "{}", text(&listed.stdout));
+    let document: Value = serde_json::from_str(&lab.said(1, &["ls", "--json", "./part", "0"])).unwrap();
+    assert_eq!(document["failed"][0]["path"], "/");
+    lab.said(0, &["save", "./part", "backups", "--name", "t", "--no-check"]);
+    let backup = lab.below("backups").into_iter().find(|path| path.ends_with('Z')).unwrap();
+    let told = lab.said(4, &["verify", "--files", &format!("backups/{backup}")]);
+    assert!(told.contains(unusable), "{told}");
+    fs::remove_dir_all(lab.at("backups")).unwrap();
     assert_eq!(fs::read_dir(lab.at("outside")).unwrap().count(), 0);
     let below = lab.below("out");
     assert!(below.iter().any(|path| path == "./home/anna/note.txt"), "{below:?}");

@@ -155,14 +155,14 @@ impl Listing<'_> {
     fn dir(&mut self, node: NodeId, path: Vec<u8>, titled: bool) -> Result<bool> {
         let mut left = vec![(node, path, 0_usize)];
         while let Some((node, path, depth)) = left.pop() {
-            let entries = self.below.enter(node, depth).and_then(|()| list(self.fs, node));
-            let entries = match entries {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.fail(&path, error);
-                    continue;
-                }
-            };
+            if let Err(error) = self.below.enter(node, depth) {
+                self.fail(&path, error);
+                continue;
+            }
+            let (entries, failed) = list(self.fs, node);
+            if let Some(error) = failed {
+                self.fail(&path, error);
+            }
             let rows = self.looked_at(&path, entries);
             if titled && !self.args.json && !self.title(&path)? {
                 return Ok(false);

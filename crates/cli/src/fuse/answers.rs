@@ -30,17 +30,18 @@ const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 
 /// A name in an open folder.
-struct Name {
-    name: Vec<u8>,
+pub(super) struct Name {
+    pub(super) name: Vec<u8>,
     number: u64,
     /// Where it is known without looking.
     kind: Option<FileKind>,
 }
 
 /// What somebody has open.
-enum Open {
+pub(super) enum Open {
     File(Source),
-    Folder(Vec<Name>),
+    /// Its names, and why they are not all.
+    Folder(Vec<Name>, Option<Error>),
 }
 
 /// The filesystem, as fuser calls it.
@@ -64,7 +65,7 @@ impl Answers {
         Self { tree, open: RwLock::default(), next: AtomicU64::new(1) }
     }
 
-    fn hold(&self, open: Open) -> FileHandle {
+    pub(super) fn hold(&self, open: Open) -> FileHandle {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
         self.open.write().unwrap_or_else(PoisonError::into_inner).insert(handle, Arc::new(open));
         FileHandle(handle)
@@ -82,7 +83,7 @@ impl Answers {
     fn file(&self, handle: FileHandle) -> Result<Source> {
         match &*self.held(handle)? {
             Open::File(source) => Ok(Arc::clone(source)),
-            Open::Folder(_) => Err(Error::new(ErrorKind::Bug, "a folder that is read as a file")),
+            Open::Folder(..) => Err(Error::new(ErrorKind::Bug, "a folder that is read as a file")),
         }
     }
 
@@ -94,12 +95,13 @@ impl Answers {
         }
     }
 
-    /// The names in a folder, `.` and `..` first.
-    fn folder(&self, number: u64) -> Result<Vec<Name>> {
+    /// The names in a folder, `.` and `..` first, as far as they can be had. Fails where there is none.
+    pub(super) fn folder(&self, number: u64) -> Result<Open> {
         let folder =
             |name: &[u8], number| Name { name: name.to_vec(), number, kind: Some(FileKind::Directory) };
         // What the kernel calls `..` it knows itself.
         let mut names = vec![folder(b".", number), folder(b"..", TOP)];
+        let (none, mut failed) = (names.len(), None);
         match self.tree.node(number)? {
             Node::Top => names.extend(self.tree.top().map(|(name, number)| folder(name, number))),
             Node::Images => {
@@ -108,22 +110,38 @@ impl Answers {
             }
             Node::Empty => {}
             Node::Image(_) => return Err(Error::new(ErrorKind::Bug, "an image that is opened as a folder")),
-            Node::File(files, node) => files.read_dir(node, &mut |entry| {
-                let number = self.tree.number(number, entry.node);
-                names.push(Name { name: entry.name, number, kind: entry.kind });
-                Ok(true)
-            })?,
+            Node::File(files, node) => {
+                let read = files.read_dir(node, &mut |entry| {
+                    let number = self.tree.number(number, entry.node);
+                    names.push(Name { name: entry.name, number, kind: entry.kind });
+                    Ok(true)
+                });
+                failed = read.err();
+            }
         }
-        Ok(names)
+        match failed {
+            Some(error) if names.len() == none => Err(error),
+            failed => Ok(Open::Folder(names, failed)),
+        }
     }
 
-    /// The names of a folder from a place on, each with the place behind it.
-    fn listed(&self, handle: FileHandle, from: u64, each: &mut dyn FnMut(&Name, u64) -> bool) -> Result<()> {
+    /// The names of a folder from a place on, each with the place behind it. Where they are not all, fails behind the
+    /// last.
+    pub(super) fn listed(
+        &self,
+        handle: FileHandle,
+        from: u64,
+        each: &mut dyn FnMut(&Name, u64) -> bool,
+    ) -> Result<()> {
         let held = self.held(handle)?;
-        let Open::Folder(names) = &*held else {
+        let Open::Folder(names, failed) = &*held else {
             return Err(Error::new(ErrorKind::Bug, "a file that is listed"));
         };
         let skipped = usize::try_from(from).unwrap_or(usize::MAX);
+        // Names and an error cannot be one answer: the error is the next one.
+        if let Some(error) = failed.as_ref().filter(|_| skipped >= names.len()) {
+            return Err(Error::new(error.kind(), error.to_string()));
+        }
         for (name, behind) in names.iter().zip(1_u64..).skip(skipped) {
             // The kernel takes no longer ones.
             if name.name.len() <= 255 && each(name, behind) {
@@ -300,10 +318,9 @@ impl Filesystem for Answers {
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         match self.folder(ino.0) {
-            Ok(names) => reply.opened(
-                self.hold(Open::Folder(names)),
-                FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
-            ),
+            Ok(folder) => {
+                reply.opened(self.hold(folder), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
+            }
             Err(error) => reply.error(errno(&error)),
         }
     }

@@ -17,6 +17,9 @@ const ROOT: NodeId = NodeId::inode(5);
 const A: NodeId = NodeId::inode(7);
 const FAR: NodeId = NodeId { inode: 7, tree: 3 };
 const HUGE: NodeId = NodeId::inode(u64::MAX);
+/// Folders that are damaged: behind their first name, and wholly.
+const DAMAGED: NodeId = NodeId::inode(9);
+const LOST: NodeId = NodeId::inode(11);
 
 impl FileSystem for Fake {
     fn info(&self) -> &Info {
@@ -28,7 +31,12 @@ impl FileSystem for Fake {
     }
 
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()> {
-        assert_eq!(dir, ROOT);
+        if dir == DAMAGED {
+            each(DirEntry { name: b"a".to_vec(), node: A, kind: None })?;
+        }
+        if dir != ROOT {
+            return Err(Error::new(ErrorKind::Corrupt, "made so"));
+        }
         for (name, node) in [("a", A), ("b", A), ("far", FAR), ("huge", HUGE)] {
             if !each(DirEntry { name: name.into(), node, kind: None })? {
                 break;
@@ -132,6 +140,26 @@ fn what_cannot_be_opened_is_an_empty_folder_and_said_once() {
         assert!(tree.lookup(number, b"a").is_err());
     }
     assert_eq!(said.load(SeqCst), 1);
+}
+
+#[test]
+fn a_damaged_folder_shows_what_it_has_and_then_fails() {
+    let tree = tree();
+    let volume = tree.lookup(TOP, b"5").unwrap();
+    let [damaged, lost] = [DAMAGED, LOST].map(|node| tree.number(volume, node));
+    let answers = Answers::new(tree);
+    assert!(answers.folder(lost).is_err());
+    let handle = answers.hold(answers.folder(damaged).unwrap());
+    let mut names = vec![];
+    answers
+        .listed(handle, 0, &mut |name, behind| {
+            names.push((name.name.clone(), behind));
+            false
+        })
+        .unwrap();
+    assert_eq!(names, [(b".".to_vec(), 1), (b"..".to_vec(), 2), (b"a".to_vec(), 3)]);
+    let mut more = |_: &_, _| panic!("there is no other name");
+    assert_eq!(answers.listed(handle, 3, &mut more).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What stands around every reader: a panic is an error, a call that does not end is one, and names that are
-//! none do not come out.
+//! none do not come out, but are told of.
 
 use super::{DirEntry, Each, FileSystem, Info, Metadata, NodeId, Stream, Xattr};
 use block::{Error, ErrorKind, Extent, ReadAt, Result, Source};
@@ -71,11 +71,13 @@ impl FileSystem for Guard {
 
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()> {
         // What is done with the names is not the reader's: neither its time nor its panics.
-        let mut entries = vec![];
+        let (mut entries, mut unusable) = (vec![], 0_u64);
         let result = guarded(|| {
             self.0.read_dir(dir, &mut |entry| {
                 if is_name(&entry) {
                     entries.push(entry);
+                } else {
+                    unusable = unusable.saturating_add(1);
                 }
                 match entries.len() {
                     0..=MOST_NAMES => Ok(true),
@@ -91,7 +93,16 @@ impl FileSystem for Guard {
                 return Ok(());
             }
         }
-        result
+        result.and_then(|()| match unusable {
+            0 => Ok(()),
+            1 => {
+                Err(Error::new(ErrorKind::Corrupt, "1 name in it cannot be that of a file and is not shown"))
+            }
+            n => {
+                let words = format!("{n} names in it cannot be those of files and are not shown");
+                Err(Error::new(ErrorKind::Corrupt, words))
+            }
+        })
     }
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<NodeId>> {
@@ -190,9 +201,61 @@ mod tests {
         BEGAN.set(None);
     }
 
+    /// A filesystem of these names.
+    struct Names(Info, Vec<&'static [u8]>);
+
+    impl FileSystem for Names {
+        fn info(&self) -> &Info {
+            &self.0
+        }
+
+        fn root(&self) -> NodeId {
+            NodeId::inode(1)
+        }
+
+        fn read_dir(&self, _: NodeId, each: Each<'_>) -> Result<()> {
+            self.1.iter().try_for_each(|name| each(entry(name)).map(drop))
+        }
+
+        fn metadata(&self, _: NodeId) -> Result<Metadata> {
+            Err(Error::new(ErrorKind::Bug, "nobody asks"))
+        }
+
+        fn open(&self, _: NodeId, _: Option<&[u8]>) -> Result<Source> {
+            Err(Error::new(ErrorKind::Bug, "nobody asks"))
+        }
+
+        fn read_link(&self, _: NodeId) -> Result<Vec<u8>> {
+            Err(Error::new(ErrorKind::Bug, "nobody asks"))
+        }
+    }
+
+    fn entry(name: &[u8]) -> DirEntry {
+        DirEntry { name: name.to_vec(), node: NodeId::inode(1), kind: None }
+    }
+
+    #[test]
+    fn what_is_not_shown_is_told_behind_the_rest() {
+        let (case, condition) = (crate::fs::Case::Sensitive, crate::fs::Condition::Clean);
+        let info = || Info { type_name: "made", engine: "made", case, condition, missing: vec![] };
+        let list = |names| {
+            let mut shown = vec![];
+            let result = Guard(Box::new(Names(info(), names))).read_dir(NodeId::inode(1), &mut |entry| {
+                shown.push(entry.name);
+                Ok(true)
+            });
+            (shown, result.map_err(|error| (error.kind(), error.to_string())))
+        };
+        assert_eq!(list(vec![b"a", b"b"]), (vec![b"a".to_vec(), b"b".to_vec()], Ok(())));
+        let (shown, result) = list(vec![b"..", b"a", b"b/c", b"", b"d"]);
+        let (kind, words) = result.unwrap_err();
+        assert_eq!((shown, kind), (vec![b"a".to_vec(), b"d".to_vec()], ErrorKind::Corrupt));
+        assert!(words.contains("3 names in it cannot be those of files"), "{words}");
+        assert!(list(vec![b"a\0"]).1.unwrap_err().1.contains("1 name in it"));
+    }
+
     #[test]
     fn only_names_are_names() {
-        let entry = |name: &[u8]| DirEntry { name: name.to_vec(), node: NodeId::inode(1), kind: None };
         for name in [&b""[..], b".", b"..", b"a/b", b"/etc", b"a\0"] {
             assert!(!is_name(&entry(name)), "{name:?}");
         }

@@ -47,7 +47,7 @@ pub trait FileSystem: Send + Sync {
     fn root(&self) -> NodeId;
 
     /// Calls `each` for every name in a directory, but `.` and `..`, in the order of the disk. Where it is damaged,
-    /// for what can be read of it, and then fails.
+    /// or holds what can be no name (empty, with a slash or a zero byte), for what can be read of it, and then fails.
     fn read_dir(&self, dir: NodeId, each: Each<'_>) -> Result<()>;
 
     /// The file of this name, by the rules of the filesystem for upper and lower case. Readers that need

@@ -29,7 +29,12 @@ pub fn expand(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<Vec<Foun
                 continue;
             }
             let pattern = folded(part, case);
-            let mut matching: Vec<_> = list(fs, found.node)?.into_iter().map(|entry| entry.name).collect();
+            let (entries, failed) = list(fs, found.node);
+            // What may match and is not known is not left out in silence.
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            let mut matching: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
             matching.retain(|name| matches(&pattern, &folded(name, case)));
             matching.sort();
             next.extend(matching.iter().map(|name| below(name)));

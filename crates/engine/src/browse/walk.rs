@@ -9,14 +9,14 @@ use std::vec::IntoIter;
 /// Directories inside each other.
 const MAX_DEPTH: usize = 4096;
 
-/// The names of a directory, in the order of the disk.
-pub fn list(fs: &dyn FileSystem, dir: NodeId) -> Result<Vec<DirEntry>> {
+/// The names of a directory, in the order of the disk, as far as they can be had; and why that is not all.
+pub fn list(fs: &dyn FileSystem, dir: NodeId) -> (Vec<DirEntry>, Option<Error>) {
     let mut entries = vec![];
-    fs.read_dir(dir, &mut |entry| {
+    let read = fs.read_dir(dir, &mut |entry| {
         entries.push(entry);
         Ok(true)
-    })?;
-    Ok(entries)
+    });
+    (entries, read.err())
 }
 
 /// What sort of file an entry is, asked only where the directory does not say.
@@ -51,7 +51,8 @@ pub enum Step {
         /// What sort.
         kind: FileKind,
     },
-    /// A name whose sort could not be read, or a directory that could not be listed (after its entry).
+    /// A name whose sort could not be read, or a directory that could not be listed wholly (after its entry; what
+    /// is known of it comes next).
     Failed(Error),
     /// The directory that was entered last is over.
     Leave,
@@ -125,9 +126,10 @@ impl<'a> Walk<'a> {
 
     fn go_into(&mut self, dir: NodeId) -> Result<()> {
         // Also where it fails there is something to leave.
-        let mut entries = vec![];
-        let listed = self.below.enter(dir, self.frames.len()).and_then(|()| list(self.fs, dir));
-        let failed = listed.map(|found| entries = found).err();
+        let (mut entries, failed) = match self.below.enter(dir, self.frames.len()) {
+            Ok(()) => list(self.fs, dir),
+            Err(error) => (vec![], Some(error)),
+        };
         // Files lie on the disk more or less in the order of their inodes.
         entries.sort_by_key(|entry| entry.node);
         self.frames.push(Frame { entries: entries.into_iter(), path: self.path.len() });
