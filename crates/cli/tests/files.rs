@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 #![allow(clippy::print_stdout)]
 
+use block::{ByteRange, Source};
+use engine::{Bridge, Context, Format, OnError, OpenOptions, Opener, SaveOptions, plan_save};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 /// Where the only partition of a disk begins, in sectors.
 const FIRST: u64 = 2048;
@@ -442,6 +445,66 @@ fn links_of_the_target_are_not_followed() {
     }
     assert!(fs::symlink_metadata(lab.at("out/home")).unwrap().is_symlink());
     assert!(fs::symlink_metadata(lab.at("out/sparse")).unwrap().is_file());
+}
+
+/// No foreign formats.
+struct NoBridge;
+
+impl Bridge for NoBridge {
+    fn read(&self, _: Format, _: Source) -> block::Result<Source> {
+        panic!("an image of another program")
+    }
+}
+
+/// Saves the disk, of which these places cannot be read.
+fn save_damaged(lab: &Lab, bad: Vec<ByteRange>) -> PathBuf {
+    let monitor = device::InProcess { machine: device::Machine::host() };
+    let files = image::LocalFiles::default();
+    let opener = Opener { monitor: &monitor, files: &files, bridge: &NoBridge };
+    let mut subject = opener.open(&lab.at("disk.img"), OpenOptions::default()).unwrap();
+    let bytes = fs::read(lab.at("disk.img")).unwrap();
+    subject.source = Arc::new(testkit::Memory::new(bytes).with(|disk| disk.bad = bad));
+    let options = SaveOptions {
+        name: Some("t".to_owned()),
+        format: image::Encoding::Zst,
+        whole: false,
+        level: image::Level::Fixed(1),
+        digests: vec![],
+        parts: None,
+        skip_free: false,
+        split: None,
+        note: None,
+        check: false,
+        command_line: String::new(),
+        host: String::new(),
+    };
+    let plan = plan_save(&subject, &opener, &lab.at("damaged"), options).unwrap();
+    let mut ctx = Context::new(plan.grid(), |_| {});
+    ctx.on_error = OnError::Mark;
+    engine::save(&subject, plan, &files, &ctx).unwrap().folder
+}
+
+/// A file is marked with the bytes of it that could not be read; what lies beside it is not.
+#[test]
+fn files_with_unread_places_are_marked() {
+    let Some(lab) = Lab::new("files_with_unread_places_are_marked", small).map(Lab::disk) else { return };
+    let bytes = fs::read(lab.at("disk.img")).unwrap();
+    let at = (0..bytes.len()).step_by(512).find(|at| bytes[*at..].starts_with(&[7; 512])).unwrap() as u64;
+    let bad = vec![ByteRange::span(at + 8192, at + 16384), ByteRange::span(at + 65536, at + 65536 + 512)];
+    let backup = save_damaged(&lab, bad);
+    let backup = backup.to_str().unwrap();
+    let long = lab.said(0, &["ls", "-l", backup, "1/home/anna"]);
+    assert!(long.contains(" one.jpg  (8704 bytes unread)\n"), "{long}");
+    assert!(long.contains(" two.jpg\n") && long.contains(" note.txt\n"), "{long}");
+    assert!(!lab.said(0, &["ls", backup, "1/home/anna"]).contains("unread"));
+    let document: Value =
+        serde_json::from_str(&lab.said(0, &["ls", "--json", backup, "1/home/anna"])).unwrap();
+    let entries = document["entries"].as_array().unwrap();
+    let of = |name: &str| entries.iter().find(|entry| entry["name"] == name).unwrap();
+    assert_eq!((&of("one.jpg")["bad"], of("one.jpg").get("absent")), (&8704.into(), None));
+    assert_eq!((of("two.jpg").get("bad"), of("deep").get("bad")), (None, None));
+    // Of the disk itself nothing is known before it is read.
+    assert!(!lab.said(0, &["ls", "-l", "./disk.img", "1/home/anna"]).contains("unread"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod locator;
 mod noting;
 mod path;
 mod undelete;
+mod unread;
 mod volumes;
 mod walk;
 
@@ -21,6 +22,7 @@ pub use locator::Locator;
 pub use noting::{Lost, Noting};
 pub use path::{Found, resolve, resolve_stream, resolve_through};
 pub use undelete::undelete;
+pub use unread::{Unread, has_unread, unread};
 pub use volumes::{Volume, Volumes};
 pub use walk::{Below, Step, Walk, kind_of, list};
 

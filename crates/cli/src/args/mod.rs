@@ -324,7 +324,7 @@ pub struct LsArgs {
     /// with a slash behind the image its partitions are listed
     #[arg(value_name = "PART[/PATH]")]
     pub locator: Option<OsString>,
-    /// Mode, links, owner, group, size and time (UTC), targets of links, streams
+    /// Mode, links, owner, group, size and time (UTC), targets of links, streams, and what of a file was never read
     #[arg(short, long)]
     pub long: bool,
     /// Also what is in folders

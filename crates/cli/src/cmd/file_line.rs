@@ -2,6 +2,7 @@
 
 use crate::ui::json::Name;
 use disk::fs::{FileKind, Metadata, Stream, Time};
+use engine::browse::Unread;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -90,6 +91,15 @@ pub(super) struct EntryOut {
     target_bytes: Option<Vec<u8>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     streams: Vec<StreamOut>,
+    #[serde(skip_serializing_if = "is_zero")]
+    bad: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    absent: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 #[derive(Serialize)]
@@ -100,7 +110,13 @@ struct StreamOut {
 }
 
 impl EntryOut {
-    pub(super) fn new(path: &[u8], meta: &Metadata, target: Option<&[u8]>, streams: &[Stream]) -> Self {
+    pub(super) fn new(
+        path: &[u8],
+        meta: &Metadata,
+        target: Option<&[u8]>,
+        streams: &[Stream],
+        Unread { bad, absent }: Unread,
+    ) -> Self {
         let name = Name::new(path.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
         let (Name { name: path, name_bytes: path_bytes }, target) = (Name::new(path), target.map(Name::new));
         let (target, target_bytes) = target.map_or((None, None), |name| (Some(name.name), name.name_bytes));
@@ -131,6 +147,8 @@ impl EntryOut {
             target,
             target_bytes,
             streams: streams.collect(),
+            bad,
+            absent,
         }
     }
 }

@@ -5,11 +5,13 @@ use super::file_line::{EntryOut, columns};
 use super::files::{self, Opened};
 use crate::args::LsArgs;
 use crate::exit::Exit;
-use crate::ui::text::{Align, printable, size, table};
+use crate::ui::text::{Align, count, printable, size, table};
 use crate::ui::{Out, answer, json, say};
 use block::{Error, Result};
 use disk::fs::{DirEntry, FileKind, FileSystem, Metadata, NodeId};
-use engine::browse::{Below, Found, Locator, Volume, Volumes, expand, kind_of, list};
+use engine::browse::{
+    Below, Found, Locator, Unread, Volume, Volumes, expand, has_unread, kind_of, list, unread,
+};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -68,8 +70,10 @@ pub fn run(args: &LsArgs, tools: &Tools) -> Result<Exit> {
     let opened = reached.open()?;
     let follow = !args.long;
     let found = expand(&*opened.fs, &locator.path, follow).map_err(|error| volumes.located(error))?;
+    let incomplete = (args.long || args.json) && has_unread(&*opened.volume.source)?;
     let mut listing = Listing {
         args,
+        incomplete,
         volumes: &volumes,
         fs: &*opened.fs,
         out: Out::new(),
@@ -118,6 +122,8 @@ struct Row {
 /// A listing in the making. Functions that print give `false` when nobody reads any more.
 struct Listing<'a> {
     args: &'a LsArgs,
+    /// The volume has places that nobody has read: files are asked for theirs.
+    incomplete: bool,
     volumes: &'a Volumes,
     fs: &'a dyn FileSystem,
     out: Out,
@@ -251,6 +257,11 @@ impl Listing<'_> {
             if let Some(target) = target {
                 line += &format!(" -> {}", printable(&String::from_utf8_lossy(&target)));
             }
+            let lost = self.unread(dir, row);
+            match lost.bad.saturating_add(lost.absent) {
+                0 => {}
+                bytes => line += &format!("  ({} unread)", count(bytes, "byte")),
+            }
             line.push('\n');
             for stream in streams {
                 let bytes = stream.size;
@@ -271,7 +282,8 @@ impl Listing<'_> {
         for row in rows {
             let Some(meta) = &row.meta else { continue };
             let (target, streams) = self.more(dir, row);
-            let entry = EntryOut::new(&join(dir, &row.name), meta, target.as_deref(), &streams);
+            let lost = self.unread(dir, row);
+            let entry = EntryOut::new(&join(dir, &row.name), meta, target.as_deref(), &streams, lost);
             let comma = if std::mem::take(&mut self.first) { "\n" } else { ",\n" };
             if !self.out.text(&format!("{comma}{}", json::line(&entry)?))? {
                 return Ok(false);
@@ -295,6 +307,18 @@ impl Listing<'_> {
             vec![]
         });
         (target, streams)
+    }
+
+    /// What the source does not have of a file.
+    fn unread(&mut self, dir: &[u8], row: &Row) -> Unread {
+        let size = row.meta.as_ref().map_or(0, |meta| meta.size);
+        if !self.incomplete || row.kind != Some(FileKind::File) {
+            return Unread::default();
+        }
+        unread(self.fs, row.node, size).unwrap_or_else(|error| {
+            self.fail(&join(dir, &row.name), error);
+            Unread::default()
+        })
     }
 
     fn begin_document(&mut self, opened: &Opened) -> Result<()> {
