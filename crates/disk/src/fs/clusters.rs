@@ -1,5 +1,6 @@
 //! Clusters and the table that chains them: what FAT and exFAT have in common.
 
+use super::runs::read_pieces;
 use block::field::{u16_at, u32_at};
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result, Source};
 use std::collections::HashSet;
@@ -269,19 +270,17 @@ impl ReadAt for File {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let mut at = ByteRange::within(self.size, offset, len_of(buf))?.start();
-        let mut rest = buf;
-        while !rest.is_empty() {
+        let piece = |at: u64| {
             let (place, len) = self.find(at)?;
-            let taken = rest.len().min(usize::try_from(len).unwrap_or(usize::MAX));
-            let (now, later) = rest.split_at_mut(taken);
-            match place {
-                None => now.fill(0),
-                Some(place) => self.source.read_at(place, now)?,
+            Ok((ByteRange::span(at, at.saturating_add(len)), place))
+        };
+        read_pieces(self.size, offset, buf, piece, |_, place, now| match place {
+            Some(place) => self.source.read_at(place, now),
+            None => {
+                now.fill(0);
+                Ok(())
             }
-            (at, rest) = (at.saturating_add(len.min(len_of(now))), later);
-        }
-        Ok(())
+        })
     }
 
     fn extent_at(&self, offset: u64) -> Result<Extent> {

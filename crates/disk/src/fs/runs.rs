@@ -3,6 +3,30 @@
 use super::bytes::{corrupt, narrow, wide};
 use block::{ByteRange, Extent, ExtentKind, ReadAt, Result, Source};
 
+/// Fills `buf` with what a file of `size` bytes has from `offset` on. `piece` says what holds a byte, and the bytes
+/// of the file up to where it does; `fill` reads that part of it.
+pub(super) fn read_pieces<P>(
+    size: u64,
+    offset: u64,
+    buf: &mut [u8],
+    piece: impl Fn(u64) -> Result<(ByteRange, P)>,
+    fill: impl Fn(ByteRange, P, &mut [u8]) -> Result<()>,
+) -> Result<()> {
+    let (mut left, mut rest) = (ByteRange::within(size, offset, wide(buf.len()))?, buf);
+    while !left.is_empty() {
+        let (whole, place) = piece(left.start())?;
+        let range = whole.intersect(left);
+        let parts = rest.split_at_mut_checked(narrow(range.len()));
+        // Else it would not go on.
+        let Some((now, later)) = parts.filter(|_| !range.is_empty() && range.start() == left.start()) else {
+            return Err(corrupt("a file with a gap"));
+        };
+        fill(range, place, now)?;
+        (left, rest) = (ByteRange::span(range.end(), left.end()), later);
+    }
+    Ok(())
+}
+
 /// Pieces of one file: 24 bytes each in memory.
 const MOST: usize = 1 << 21;
 
@@ -49,12 +73,14 @@ impl Runs {
         Ok(Self { source, size, runs })
     }
 
-    /// The piece that holds the byte at `offset`: where that byte lies, and bytes of the piece from there on.
-    fn at(&self, offset: u64) -> Option<(Option<u64>, u64)> {
-        let index = self.runs.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
-        let (start, run) = self.runs.get(index)?;
-        let inside = offset.checked_sub(*start)?;
-        Some((run.at.map(|at| at.saturating_add(inside)), run.len.checked_sub(inside)?))
+    /// The piece that holds the byte at `offset`, from there on, and where that byte lies.
+    fn piece(&self, offset: u64) -> Result<(ByteRange, Option<u64>)> {
+        let index = self.runs.partition_point(|(start, _)| *start <= offset).checked_sub(1);
+        let Some((start, run)) = index.and_then(|index| self.runs.get(index)) else {
+            return Err(corrupt("a file with a gap"));
+        };
+        let range = ByteRange::span(offset, start.saturating_add(run.len));
+        Ok((range, run.at.map(|at| at.saturating_add(offset.saturating_sub(*start)))))
     }
 }
 
@@ -64,32 +90,27 @@ impl ReadAt for Runs {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        ByteRange::within(self.size, offset, wide(buf.len()))?;
-        let (mut offset, mut rest) = (offset, buf);
-        while !rest.is_empty() {
-            let Some((at, left @ 1..)) = self.at(offset) else { return Err(corrupt("a file with a gap")) };
-            let (now, later) = rest.split_at_mut(rest.len().min(narrow(left)));
-            match at {
-                Some(at) => self.source.read_at(at, now)?,
-                None => now.fill(0),
+        let fill = |_, at: Option<u64>, now: &mut [u8]| match at {
+            Some(at) => self.source.read_at(at, now),
+            None => {
+                now.fill(0);
+                Ok(())
             }
-            offset = offset.saturating_add(wide(now.len()));
-            rest = later;
-        }
-        Ok(())
+        };
+        read_pieces(self.size, offset, buf, |at| self.piece(at), fill)
     }
 
     fn extent_at(&self, offset: u64) -> Result<Extent> {
-        let all = ByteRange::within(self.size, offset, self.size.saturating_sub(offset).max(1))?;
-        let Some((at, left @ 1..)) = self.at(offset) else { return Err(corrupt("a file with a gap")) };
-        let (kind, len) = match at.map(|at| (at, self.source.extent_at(at))) {
-            None => (ExtentKind::Zero, left),
-            Some((at, Ok(known))) => (known.kind, left.min(known.range.end().saturating_sub(at).max(1))),
+        ByteRange::within(self.size, offset, 1)?;
+        let (range, at) = self.piece(offset)?;
+        Ok(match at.map(|at| (at, self.source.extent_at(at))) {
+            None => Extent { range, kind: ExtentKind::Zero },
+            Some((at, Ok(known))) => {
+                Extent { range: known.range.moved(at, offset).intersect(range), kind: known.kind }
+            }
             // It lies outside: reading says so.
-            Some((_, Err(_))) => (ExtentKind::Data, left),
-        };
-        let end = offset.saturating_add(len).min(all.end());
-        Ok(Extent { range: ByteRange::span(offset, end), kind })
+            Some((_, Err(_))) => Extent { range, kind: ExtentKind::Data },
+        })
     }
 
     fn concurrency(&self) -> usize {
@@ -140,6 +161,20 @@ mod tests {
         assert_eq!((hole.kind, hole.range.end()), (ExtentKind::Zero, 20));
         assert_eq!(file.extent_at(22).unwrap().range, ByteRange::span(22, 25));
         assert!(file.extent_at(25).is_err() && file.read_at(24, &mut buf[..2]).is_err());
+    }
+
+    #[test]
+    fn pieces_that_lead_nowhere_end() {
+        let read = |range: ByteRange| {
+            let piece = |_| Ok((range, ()));
+            read_pieces(100, 10, &mut [0; 20], piece, |_, (), _| Ok(()))
+        };
+        assert!(read(ByteRange::span(0, 50)).is_ok());
+        for range in [ByteRange::span(10, 10), ByteRange::span(0, 10), ByteRange::span(11, 50)] {
+            assert!(read(range).is_err(), "{range:?}");
+        }
+        // It does not reach the end of what is wanted, and comes again.
+        assert!(read(ByteRange::span(0, 20)).is_err());
     }
 
     #[test]

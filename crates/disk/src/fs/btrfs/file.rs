@@ -5,9 +5,11 @@ use super::pack::{self, expand};
 use super::tree::Root;
 use super::volume::Volume;
 use super::{inode, tree};
+use crate::fs::recent::Recent;
+use crate::fs::runs::read_pieces;
 use block::field::u64_at;
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Extents of a file that are kept in memory, 56 bytes each. A file of more is not read.
 const MOST_EXTENTS: usize = 3 << 20;
@@ -119,12 +121,12 @@ pub(super) struct File {
     size: u64,
     pieces: Vec<Piece>,
     /// The extent that was expanded last, by its address.
-    expanded: Mutex<Option<(u64, Arc<[u8]>)>>,
+    expanded: Recent<u64, Arc<[u8]>>,
 }
 
 impl File {
     pub(super) fn new(volume: &Arc<Volume>, size: u64, pieces: Vec<Piece>) -> Self {
-        Self { volume: Arc::clone(volume), size, pieces, expanded: Mutex::default() }
+        Self { volume: Arc::clone(volume), size, pieces, expanded: Recent::new(1) }
     }
 
     /// What is at `offset`, up to where it is of one place; `None` is a hole between the pieces.
@@ -162,17 +164,13 @@ impl File {
     }
 
     fn expanded(&self, at: u64, (len, size): (u32, u32), kind: u8) -> Result<Arc<[u8]>> {
-        let last = || self.expanded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = last().as_ref().filter(|(other, _)| *other == at) {
-            return Ok(Arc::clone(bytes));
-        }
-        let length = |number: u32| usize::try_from(number).map_err(|_| corrupt("an extent"));
-        let mut packed = vec![0; length(len)?];
-        self.volume.data(at, &mut packed)?;
-        let sector = usize::try_from(self.volume.superblock.sector).unwrap_or(4096);
-        let plain: Arc<[u8]> = expand(kind, &packed, length(size)?, sector)?.into();
-        *last() = Some((at, Arc::clone(&plain)));
-        Ok(plain)
+        self.expanded.get(at, || {
+            let length = |number: u32| usize::try_from(number).map_err(|_| corrupt("an extent"));
+            let mut packed = vec![0; length(len)?];
+            self.volume.data(at, &mut packed)?;
+            let sector = usize::try_from(self.volume.superblock.sector).unwrap_or(4096);
+            Ok(expand(kind, &packed, length(size)?, sector)?.into())
+        })
     }
 }
 
@@ -182,25 +180,20 @@ impl ReadAt for File {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let len = u64::try_from(buf.len()).unwrap_or(u64::MAX);
-        let (mut at, mut rest) = (ByteRange::within(self.size, offset, len)?.start(), buf);
-        while !rest.is_empty() {
+        let piece = |at: u64| {
             let (range, piece) = self.piece(at);
-            let taken = usize::try_from(range.len()).unwrap_or(usize::MAX).min(rest.len());
-            let (now, later) = rest.split_at_mut(taken);
-            let read = match piece {
-                Some(piece) => self.fill(&piece.place, at.saturating_sub(piece.range.start()), now),
-                None => {
-                    now.fill(0);
-                    Ok(())
-                }
-            };
+            Ok((range, (range, piece)))
+        };
+        read_pieces(self.size, offset, buf, piece, |now_range, (whole, piece), now| match piece {
             // Which of these bytes it was is not known where they were compressed or summed together.
-            read.map_err(|error| error.with_range(range))?;
-            rest = later;
-            at = at.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
-        }
-        Ok(())
+            Some(piece) => self
+                .fill(&piece.place, now_range.start().saturating_sub(piece.range.start()), now)
+                .map_err(|error| error.with_range(whole)),
+            None => {
+                now.fill(0);
+                Ok(())
+            }
+        })
     }
 
     fn extent_at(&self, offset: u64) -> Result<Extent> {

@@ -5,8 +5,10 @@ use super::attribute::Attribute;
 use super::content::Plain;
 use super::runs::Runs;
 use super::{corrupt, lznt1};
+use crate::fs::recent::Recent;
+use crate::fs::runs::read_pieces;
 use block::{ByteRange, Extent, ExtentKind, ReadAt, Result, Source};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Bytes of a unit that are unpacked at once; real ones have 64 KiB.
 const UNIT_MAX: u64 = 1 << 20;
@@ -62,7 +64,7 @@ pub(super) struct Compressed {
     size: u64,
     initialized: u64,
     /// The unit that was unpacked last.
-    last: Mutex<Option<(u64, Arc<[u8]>)>>,
+    last: Recent<u64, Arc<[u8]>>,
 }
 
 impl Compressed {
@@ -71,7 +73,7 @@ impl Compressed {
         let (size, initialized) = (plain.size, plain.initialized);
         let all = plain.runs.end().saturating_mul(plain.cluster);
         let stored = Plain { size: all, initialized: all, ..plain };
-        Self { stored, unit, size, initialized, last: Mutex::default() }
+        Self { stored, unit, size, initialized, last: Recent::new(1) }
     }
 
     /// The unit that a byte is in: its number and what it is of the value.
@@ -121,10 +123,10 @@ impl Compressed {
     }
 
     fn unpacked(&self, number: u64, unit: ByteRange) -> Result<Arc<[u8]>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = last.as_ref().filter(|(known, _)| *known == number) {
-            return Ok(Arc::clone(bytes));
-        }
+        self.last.get(number, || self.unpack(unit))
+    }
+
+    fn unpack(&self, unit: ByteRange) -> Result<Arc<[u8]>> {
         let (stored, _) = self.stored_of(unit)?;
         let len = |bytes: u64| usize::try_from(bytes.min(UNIT_MAX)).unwrap_or(0);
         let mut packed = vec![0; len(stored)];
@@ -139,9 +141,7 @@ impl Compressed {
         if let Some(never) = packed.get_mut(written..) {
             never.fill(0);
         }
-        let bytes: Arc<[u8]> = packed.into();
-        *last = Some((number, Arc::clone(&bytes)));
-        Ok(bytes)
+        Ok(packed.into())
     }
 }
 
@@ -151,29 +151,25 @@ impl ReadAt for Compressed {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let range = ByteRange::within(self.size, offset, u64::try_from(buf.len()).unwrap_or(u64::MAX))?;
-        let (mut left, mut rest) = (range, buf);
-        while !left.is_empty() {
-            let hole = self.hole_end(left.start())?;
-            let (number, unit) = self.unit_of(left.start());
-            let piece = ByteRange::span(left.start(), hole.unwrap_or(unit.end()).min(left.end()));
-            let Some((now, later)) = rest.split_at_mut_checked(piece.index(piece.start()).len()) else {
-                break;
-            };
-            if hole.is_some() {
+        let piece = |at: u64| {
+            Ok(match self.hole_end(at)? {
+                Some(end) => (ByteRange::span(at, end), None),
+                None => (self.unit_of(at).1, Some(self.unit_of(at))),
+            })
+        };
+        read_pieces(self.size, offset, buf, piece, |range, unit, now| {
+            let Some((number, unit)) = unit else {
                 now.fill(0);
-            } else {
-                // Clusters are no bytes of the value: where one cannot be had the unit cannot.
-                let unpacked =
-                    self.unpacked(number, unit).map_err(|error| error.with_range(unit.intersect(left)))?;
-                let known = unpacked.get(piece.index(unit.start()));
-                let known = known.ok_or_else(|| corrupt("a compressed file is damaged").with_range(piece))?;
-                now.copy_from_slice(known);
-            }
-            rest = later;
-            left = ByteRange::span(piece.end(), left.end());
-        }
-        Ok(())
+                return Ok(());
+            };
+            // Clusters are no bytes of the value: where one cannot be had the unit cannot.
+            let unpacked = self.unpacked(number, unit).map_err(|error| error.with_range(range))?;
+            let known = unpacked.get(range.index(unit.start()));
+            now.copy_from_slice(
+                known.ok_or_else(|| corrupt("a compressed file is damaged").with_range(range))?,
+            );
+            Ok(())
+        })
     }
 
     fn extent_at(&self, offset: u64) -> Result<Extent> {

@@ -2,6 +2,7 @@
 
 use super::corrupt;
 use super::runs::Runs;
+use crate::fs::runs::read_pieces;
 use block::{ByteRange, Extent, ExtentKind, ReadAt, Result, Source};
 
 /// A value that stood in its record.
@@ -62,22 +63,19 @@ impl ReadAt for Plain {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let range = ByteRange::within(self.size, offset, u64::try_from(buf.len()).unwrap_or(u64::MAX))?;
-        let (mut left, mut rest) = (range, buf);
-        while !left.is_empty() {
-            let (known, at) = self.place(left.start())?;
-            let piece = known.intersect(left);
-            let Some((now, later)) = rest.split_at_mut_checked(piece.index(piece.start()).len()) else {
-                break;
-            };
-            match at {
-                Some(at) => self.disk.read_at(at, now).map_err(|error| error.moved(at, piece.start()))?,
-                None => now.fill(0),
-            }
-            rest = later;
-            left = ByteRange::span(piece.end(), left.end());
-        }
-        Ok(())
+        read_pieces(
+            self.size,
+            offset,
+            buf,
+            |at| self.place(at),
+            |range, at, now| match at {
+                Some(at) => self.disk.read_at(at, now).map_err(|error| error.moved(at, range.start())),
+                None => {
+                    now.fill(0);
+                    Ok(())
+                }
+            },
+        )
     }
 
     fn extent_at(&self, offset: u64) -> Result<Extent> {

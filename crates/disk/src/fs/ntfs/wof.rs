@@ -2,9 +2,11 @@
 //! beside, in chunks, and what the file itself has is a hole.
 
 use super::{corrupt, lzx, xpress};
+use crate::fs::recent::Recent;
+use crate::fs::runs::read_pieces;
 use block::field::u32_at;
 use block::{ByteRange, Error, ErrorKind, ReadAt, Result, Source};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The stream, in UTF-8.
 pub(crate) const STREAM: &[u8] = b"WofCompressedData";
@@ -51,14 +53,14 @@ pub(crate) struct Wof {
     /// Bytes of a number in the table in front, which says where each chunk but the first begins.
     number: u64,
     /// The chunk that was unpacked last.
-    last: Mutex<Option<(u64, Arc<[u8]>)>>,
+    last: Recent<u64, Arc<[u8]>>,
 }
 
 impl Wof {
     /// `packed`: the stream; `size`: bytes of the file.
     pub(crate) fn new(packed: Source, algorithm: Algorithm, size: u64) -> Self {
         let number = if size > u64::from(u32::MAX) { 8 } else { 4 };
-        Self { packed, algorithm, size, number, last: Mutex::default() }
+        Self { packed, algorithm, size, number, last: Recent::new(1) }
     }
 
     /// Where chunk `number` begins in the stream; of the one behind the last its end.
@@ -77,15 +79,16 @@ impl Wof {
         Ok(table.saturating_add(u64::from_le_bytes(bytes)))
     }
 
-    fn chunk(&self, number: u64) -> Result<Arc<[u8]>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = last.as_ref().filter(|(known, _)| *known == number) {
-            return Ok(Arc::clone(bytes));
-        }
+    /// What a chunk is of the file.
+    fn whole(&self, number: u64) -> ByteRange {
         let size = self.algorithm.chunk();
-        let chunks = self.size.div_ceil(size);
         let start = number.saturating_mul(size);
-        let whole = ByteRange::span(start, self.size.min(start.saturating_add(size)));
+        ByteRange::span(start, self.size.min(start.saturating_add(size)))
+    }
+
+    fn chunk(&self, number: u64) -> Result<Arc<[u8]>> {
+        let chunks = self.size.div_ceil(self.algorithm.chunk());
+        let whole = self.whole(number);
         let stored =
             ByteRange::span(self.begins(number, chunks)?, self.begins(number.saturating_add(1), chunks)?);
         if stored.is_empty() || stored.len() > whole.len() || stored.end() > self.packed.size() {
@@ -94,7 +97,7 @@ impl Wof {
         let mut packed = vec![0; stored.index(stored.start()).len()];
         self.packed.read_at(stored.start(), &mut packed)?;
         if stored.len() < whole.len() {
-            let mut bytes = vec![0; whole.index(start).len()];
+            let mut bytes = vec![0; whole.index(whole.start()).len()];
             let done = match self.algorithm {
                 Algorithm::Xpress(_) => xpress::unpack(&packed, &mut bytes),
                 Algorithm::Lzx => lzx::unpack(&packed, &mut bytes),
@@ -102,9 +105,7 @@ impl Wof {
             done.ok_or_else(|| corrupt("what Windows compressed is damaged").with_range(whole))?;
             packed = bytes;
         }
-        let bytes: Arc<[u8]> = packed.into();
-        *last = Some((number, Arc::clone(&bytes)));
-        Ok(bytes)
+        Ok(packed.into())
     }
 }
 
@@ -114,25 +115,20 @@ impl ReadAt for Wof {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let range = ByteRange::within(self.size, offset, u64::try_from(buf.len()).unwrap_or(u64::MAX))?;
-        let (mut left, mut rest) = (range, buf);
-        while !left.is_empty() {
-            let number = left.start().checked_div(self.algorithm.chunk()).unwrap_or(0);
-            let start = number.saturating_mul(self.algorithm.chunk());
-            let chunk = self.chunk(number).map_err(|error| match error.kind() {
+        let piece = |at: u64| {
+            let number = at.checked_div(self.algorithm.chunk()).unwrap_or(0);
+            Ok((self.whole(number), number))
+        };
+        read_pieces(self.size, offset, buf, piece, |range, number, now| {
+            let chunk = self.last.get(number, || self.chunk(number)).map_err(|error| match error.kind() {
                 // Bytes of the stream are no bytes of the file: these are what cannot be had.
-                ErrorKind::Media | ErrorKind::Absent => error.with_range(left),
+                ErrorKind::Media | ErrorKind::Absent => error.with_range(range),
                 _ => error,
             })?;
-            let whole = ByteRange::span(start, start.saturating_add(self.algorithm.chunk()).min(self.size));
-            let piece = whole.intersect(left);
-            let known = chunk.get(piece.index(start)).unwrap_or(&[]);
-            let Some((now, later)) = rest.split_at_mut_checked(known.len()) else { break };
-            now.copy_from_slice(known);
-            rest = later;
-            left = ByteRange::span(piece.end(), left.end());
-        }
-        Ok(())
+            let known = chunk.get(range.index(self.whole(number).start()));
+            now.copy_from_slice(known.ok_or_else(|| corrupt("what Windows compressed is damaged"))?);
+            Ok(())
+        })
     }
 
     fn concurrency(&self) -> usize {

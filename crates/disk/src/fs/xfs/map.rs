@@ -2,6 +2,7 @@
 
 use super::inode::{FORMAT_BTREE, FORMAT_EXTENTS, Fork};
 use super::{Volume, corrupt};
+use crate::fs::runs::read_pieces;
 use block::field::{be16_at, be64_at, bytes_at};
 use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Result};
 use std::sync::Arc;
@@ -69,20 +70,21 @@ impl ReadAt for Map {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let len = u64::try_from(buf.len()).unwrap_or(u64::MAX);
-        let (mut at, mut rest) = (ByteRange::within(self.size, offset, len)?.start(), buf);
-        while !rest.is_empty() {
-            let (range, place) = self.piece(at);
-            let taken = usize::try_from(range.len()).unwrap_or(usize::MAX).min(rest.len());
-            let (now, later) = rest.split_at_mut(taken);
-            match place {
-                Some(place) => self.volume.source.read_at(place, now).map_err(|e| e.moved(place, at))?,
-                None => now.fill(0),
-            }
-            rest = later;
-            at = range.start().saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
-        }
-        Ok(())
+        read_pieces(
+            self.size,
+            offset,
+            buf,
+            |at| Ok(self.piece(at)),
+            |range, place, now| match place {
+                Some(at) => {
+                    self.volume.source.read_at(at, now).map_err(|error| error.moved(at, range.start()))
+                }
+                None => {
+                    now.fill(0);
+                    Ok(())
+                }
+            },
+        )
     }
 
     fn extent_at(&self, offset: u64) -> Result<Extent> {
