@@ -2,8 +2,8 @@
 //! of each of its entries, and nothing else: the checksum of the set still tells whether all of it is there.
 
 use super::fat_entry::dos_time;
-use super::names::{is_name, wtf8};
-use crate::fs::Time;
+use super::names::is_name;
+use crate::fs::{Time, dos};
 use block::field::{bytes_at, u16_at, u32_at, u64_at};
 
 /// Bytes of an entry.
@@ -72,7 +72,7 @@ fn entry(slot: usize, set: &[[u8; ENTRY]]) -> Option<Entry> {
         let units = entry.get(2..).unwrap_or_default().as_chunks::<2>().0;
         units.iter().map(|unit| u16::from_le_bytes(*unit))
     });
-    let name = wtf8(text.take(units.into()));
+    let name = dos::name(text.take(units.into()));
     let [flags] = bytes_at::<1>(stream, 1)?;
     let byte = |at| bytes_at(file, at).map(|[byte]: [u8; 1]| byte);
     let time = |at, hundredths, zone| {

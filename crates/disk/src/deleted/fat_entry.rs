@@ -1,9 +1,9 @@
 //! Entries of FAT folders, those that were deleted too (Microsoft, "FAT: General Overview of On-Disk Format"
 //! 1.03). Deleting one overwrites its first byte, and those of the parts of its long name.
 
-use super::names::{is_name, wtf8};
+use super::names::is_name;
 use crate::fat::short_name;
-use crate::fs::Time;
+use crate::fs::{Time, dos};
 use block::field::{bytes_at, u16_at, u32_at};
 
 /// Bytes of an entry.
@@ -102,7 +102,7 @@ fn long_name(before: &[[u8; ENTRY]], slot: &[u8; ENTRY], is_gone: bool) -> Optio
         }
     }
     // A name that fills its parts exactly has no end: it ends where the parts do.
-    let name = wtf8(units);
+    let name = dos::name(units);
     let short = bytes_at::<11>(slot, 0)?;
     let fits =
         if is_gone { first_of(short, sum?).is_some() } else { is_whole && checksum_of(&short) == sum? };

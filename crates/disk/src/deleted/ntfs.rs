@@ -9,9 +9,8 @@ use super::ntfs_record::{ATTRIBUTE_LIST, Attribute, DATA, Named, REPARSE_POINT, 
 use super::reads::Reads;
 use super::{Chance, Content, DeletedFile, Found};
 use crate::fs::Time;
-use crate::fs::ntfs::{Algorithm, Lznt1, Reparse, WOF_STREAM, is_away};
+use crate::fs::ntfs::{Algorithm, Geometry, Lznt1, Reparse, WOF_STREAM, is_away};
 use crate::probe::mapping;
-use block::field::{bytes_at, u16_at, u64_at};
 use block::{Error, ErrorKind, ExtentKind, Result, Source};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -56,7 +55,8 @@ impl<'a> Volume<'a> {
     fn open(reads: &'a Reads) -> Result<Self> {
         let bad = || Error::new(ErrorKind::Corrupt, "a boot sector of NTFS that makes no sense");
         let boot = reads.get(0, 512)?.ok_or_else(bad)?;
-        let (cluster, clusters, record, mft) = shape(&boot, reads.size()).ok_or_else(bad)?;
+        let Geometry { cluster, clusters, record, mft, .. } = Geometry::parse(&boot).ok_or_else(bad)?;
+        let clusters = clusters.min(reads.size().checked_div(cluster).unwrap_or(0));
         let none = |size| -> Source { Arc::new(Runs::new(reads.source(), &[], size)) };
         let bitmap = Bitmap { file: none(0), units: clusters };
         let mut volume =
@@ -321,28 +321,6 @@ impl<'a> Volume<'a> {
 /// What the volume keeps for itself is never compressed, and would take long to look things up in.
 fn is_plain(stream: &Stream) -> bool {
     matches!(stream.content, Content::Bytes(_) | Content::Runs(_))
-}
-
-/// Bytes of a cluster, how many there are, bytes of a record, and where the table begins.
-fn shape(boot: &[u8], size: u64) -> Option<(u64, u64, u64, u64)> {
-    let sector = u64::from(u16_at(boot, 0x0B)?);
-    let sectors = match bytes_at(boot, 0x0D)? {
-        [count @ (1 | 2 | 4 | 8 | 16 | 32 | 64 | 128)] => u64::from(count),
-        [shift @ 240..=249] => 1u64.checked_shl(256u32.checked_sub(shift.into())?)?,
-        _ => return None,
-    };
-    let cluster = sector.checked_mul(sectors)?;
-    let record = match bytes_at(boot, 0x40).map(i8::from_le_bytes)? {
-        count @ 1..=64 => u64::try_from(count).ok()?.checked_mul(cluster)?,
-        shift @ -16..=-9 => 1u64.checked_shl(shift.unsigned_abs().into())?,
-        _ => return None,
-    };
-    let sane = sector.is_power_of_two() && (256..=4096).contains(&sector) && cluster <= 2 << 20;
-    let there = size.checked_div(cluster)?;
-    let clusters = u64_at(boot, 0x28)?.checked_div(sectors)?.min(there);
-    let mft = u64_at(boot, 0x30)?.checked_mul(cluster)?;
-    (sane && (512..=65536).contains(&record) && record.is_power_of_two())
-        .then_some((cluster, clusters, record, mft))
 }
 
 /// The number of a record after its file was deleted: 0 is left out.

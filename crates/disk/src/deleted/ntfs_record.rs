@@ -1,7 +1,7 @@
 //! Records of the master file table of NTFS, in use or not (the Linux-NTFS documentation).
 
-use super::names::wtf8;
 use crate::fs::Time;
+use crate::fs::ntfs::{fixed_up, outside};
 use block::field::{bytes_at, u16_at, u32_at, u64_at};
 
 pub(super) const STANDARD_INFORMATION: u32 = 0x10;
@@ -39,24 +39,8 @@ pub(super) struct Record {
 
 impl Record {
     /// Checks that every stride of 512 bytes was written at the same time, and puts their ends back.
-    pub(super) fn of(mut bytes: Vec<u8>) -> Option<Self> {
-        if bytes_at(&bytes, 0)? != *b"FILE" {
-            return None;
-        }
-        let (array, count) = (usize::from(u16_at(&bytes, 4)?), usize::from(u16_at(&bytes, 6)?));
-        let mark = bytes_at::<2>(&bytes, array)?;
-        if count.checked_sub(1)?.checked_mul(512)? != bytes.len() {
-            return None;
-        }
-        for stride in 1..count {
-            let original = bytes_at::<2>(&bytes, array.checked_add(stride.checked_mul(2)?)?)?;
-            let end = stride.checked_mul(512)?;
-            let place = bytes.get_mut(end.checked_sub(2)?..end)?;
-            if place != mark {
-                return None;
-            }
-            place.copy_from_slice(&original);
-        }
+    pub(super) fn of(bytes: Vec<u8>) -> Option<Self> {
+        let bytes = fixed_up(bytes, *b"FILE")?;
         let (sequence, flags) = (u16_at(&bytes, 16)?, u16_at(&bytes, 22)?);
         let base = u64_at(&bytes, 32).filter(|base| *base != 0).map(Reference::of);
         Some(Self { bytes, sequence, is_used: flags & 1 != 0, is_folder: flags & 2 != 0, base })
@@ -118,7 +102,7 @@ impl<'a> Attribute<'a> {
         let name = place.and_then(|([units], at)| {
             self.bytes.get(usize::from(at)..)?.get(..usize::from(units).checked_mul(2)?)
         });
-        wtf8(name.unwrap_or_default().as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)))
+        outside(name.unwrap_or_default())
     }
 
     pub(super) fn is_resident(&self) -> bool {
@@ -175,7 +159,7 @@ impl Named {
         const DOS: u8 = 2;
         let [units, namespace] = bytes_at(value, 64)?;
         let name = value.get(66..)?.get(..usize::from(units).checked_mul(2)?)?;
-        let name = wtf8(name.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)));
+        let name = outside(name);
         super::names::is_name(&name).then_some(Self {
             folder: Reference::of(u64_at(value, 0)?),
             name,

@@ -42,7 +42,7 @@ pub(super) fn time(date: u16, time: u16, hundredths: u8) -> Option<Time> {
 }
 
 /// UTF-16 as UTF-8; what is no text keeps its bytes, as WTF-8.
-pub(super) fn name(units: impl IntoIterator<Item = u16>) -> Vec<u8> {
+pub(crate) fn name(units: impl IntoIterator<Item = u16>) -> Vec<u8> {
     let mut name = vec![];
     for unit in char::decode_utf16(units) {
         match unit {

@@ -11,7 +11,7 @@ mod cache;
 mod civil;
 mod clusters;
 mod cursor;
-mod dos;
+pub(crate) mod dos;
 mod exfat;
 mod ext;
 mod fat;

@@ -9,22 +9,24 @@ pub(super) const STRIDE: usize = 512;
 
 /// In bytes, but where said.
 #[derive(Debug)]
-pub(super) struct Geometry {
+pub(crate) struct Geometry {
     /// Of a cluster: a power of two.
-    pub(super) cluster: u64,
+    pub(crate) cluster: u64,
     /// How many clusters there are.
-    pub(super) clusters: u64,
+    pub(crate) clusters: u64,
+    /// Of the volume, without the copy of the boot sector behind it.
+    pub(crate) length: u64,
     /// Of a record of the master file table.
-    pub(super) record: u64,
+    pub(crate) record: u64,
     /// Where the master file table begins.
-    pub(super) mft: u64,
+    pub(crate) mft: u64,
     /// Where the copy of its first records is.
-    pub(super) mirror: u64,
+    pub(crate) mirror: u64,
 }
 
 impl Geometry {
     /// `None` where it makes no sense.
-    pub(super) fn parse(boot: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(boot: &[u8]) -> Option<Self> {
         if bytes_at(boot, 3) != Some(*b"NTFS    ") {
             return None;
         }
@@ -53,6 +55,7 @@ impl Geometry {
         Some(Self {
             cluster,
             clusters,
+            length: number_of_sectors.checked_mul(bytes_per_sector)?,
             record,
             mft: place(u64_at(boot, 0x30)?)?,
             mirror: place(u64_at(boot, 0x38)?).unwrap_or(0),

@@ -25,6 +25,9 @@ mod wof;
 mod xpress;
 
 pub(crate) use compressed::Lznt1;
+pub(crate) use geometry::Geometry;
+pub(crate) use names::outside;
+pub(crate) use record::fixed_up;
 pub(crate) use reparse::{Reparse, is_away};
 pub(crate) use wof::{Algorithm, STREAM as WOF_STREAM, Wof};
 
@@ -34,7 +37,7 @@ use attribute::Attribute;
 use block::{Error, ErrorKind, Result, Source};
 use file::File;
 use index::{Index, Named};
-use names::{FileName, Upcase, inside, outside, units};
+use names::{FileName, Upcase, inside, units};
 use node::{Node, REPARSE, SYSTEM};
 use record::Reference;
 use std::cmp::Ordering;

@@ -1,21 +1,12 @@
 //! Names: UTF-16 on the disk, UTF-8 outside, and the table of the volume that says which letters are one.
 
+use crate::fs::dos;
 use block::field::u16_at;
 use std::cmp::Ordering;
 
 /// UTF-16 as UTF-8; halves of pairs alone as three bytes (WTF-8), so that every name has its own bytes.
-pub(super) fn outside(utf16: &[u8]) -> Vec<u8> {
-    let mut name = Vec::with_capacity(utf16.len());
-    for part in char::decode_utf16(units(utf16)) {
-        match part {
-            Ok(letter) => name.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
-            Err(half) => {
-                let [low, high] = half.unpaired_surrogate().to_le_bytes();
-                name.extend([0xE0 | high >> 4, 0x80 | (high & 0xF) << 2 | low >> 6, 0x80 | low & 0x3F]);
-            }
-        }
-    }
-    name
+pub(crate) fn outside(utf16: &[u8]) -> Vec<u8> {
+    dos::name(units(utf16))
 }
 
 /// The other way; `None` for bytes that no name has.

@@ -84,7 +84,7 @@ impl Record {
 
 /// A record or index block with the last two bytes of each stride put back. `None` unless it begins with
 /// `magic` and was written wholly.
-pub(super) fn fixed_up(mut bytes: Vec<u8>, magic: [u8; 4]) -> Option<Vec<u8>> {
+pub(crate) fn fixed_up(mut bytes: Vec<u8>, magic: [u8; 4]) -> Option<Vec<u8>> {
     if bytes_at(&bytes, 0) != Some(magic) {
         return None;
     }
