@@ -417,6 +417,14 @@ fn nothing_is_written_outside() {
     assert!(text(&listed.stdout).starts_with("QQ4\naaaaa\n"), "{}", text(&listed.stdout));
     let document: Value = serde_json::from_str(&lab.said(1, &["ls", "--json", "./part", "0"])).unwrap();
     assert_eq!(document["failed"][0]["path"], "/");
+    // A pattern matches what is there, and more may match.
+    let matching = lab.run(&["ls", "./part", "0/QQ*"]);
+    assert_eq!((matching.status.code(), text(&matching.stdout)), (Some(1), "QQ4\n"));
+    assert!(text(&matching.stderr).contains(unusable), "{}", text(&matching.stderr));
+    let told = lab.said(1, &["get", "--json", "--progress=none", "./part", "0/QQ*", "four"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["files"], &told["failed"]), (&1.into(), &1.into()));
+    fs::remove_file(lab.at("four")).unwrap();
     lab.said(0, &["save", "./part", "backups", "--name", "t", "--no-check"]);
     let backup = lab.below("backups").into_iter().find(|path| path.ends_with('Z')).unwrap();
     let told = lab.said(4, &["verify", "--files", &format!("backups/{backup}")]);

@@ -17,7 +17,7 @@ mod walk;
 
 pub use check::{FileFault, FilesChecked, PartChecked, check_files};
 pub use get::{Get, GetFault, GetOptions, Got};
-pub use glob::expand;
+pub use glob::{Expanded, expand};
 pub use locator::Locator;
 pub use noting::{Lost, Noting};
 pub use path::{Found, resolve, resolve_stream, resolve_through};

@@ -42,7 +42,7 @@ pub fn run(args: &GetArgs, tools: &Tools) -> Result<Exit> {
     }
     let locators = files::locators(args.what().iter().map(OsString::as_os_str))?;
     let source = files::volumes(tools, &args.source, args.sector_size)?;
-    let (mut found, mut all, mut name) = (vec![], None, None);
+    let (mut found, mut unknown, mut all, mut name) = (vec![], vec![], None, None);
     for locator in locators {
         let last = all.take().map(|(_, opened)| opened);
         let mut reached = files::follow(tools, &source, locator, last)?;
@@ -53,7 +53,9 @@ pub fn run(args: &GetArgs, tools: &Tools) -> Result<Exit> {
         }
         // As cp -a has it: a link is copied, unless the name ends in a slash.
         let more = expand(&*opened.fs, &reached.locator.path, false);
-        found.extend(more.map_err(|error| reached.volumes.located(error))?);
+        let more = more.map_err(|error| reached.volumes.located(error))?;
+        found.extend(more.found);
+        unknown.extend(more.failed);
         all = Some((reached.volumes, opened));
     }
     let Some((volumes, opened)) = all else { return Err(Error::new(ErrorKind::Usage, "nothing to copy")) };
@@ -74,6 +76,7 @@ pub fn run(args: &GetArgs, tools: &Tools) -> Result<Exit> {
     let got = job::run(tools, args.job, names, 128 << 10, |ctx| {
         let mut get = Get::new(&*opened.fs, &volumes, &mut outlet, options, ctx);
         get.begin(&found, size);
+        unknown.into_iter().for_each(|(dir, error)| get.failed(&dir, error));
         for found in std::mem::take(&mut found) {
             let name = named(&found, only.as_deref());
             get.copy(found, name.as_deref())?;

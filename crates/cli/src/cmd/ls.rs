@@ -69,7 +69,7 @@ pub fn run(args: &LsArgs, tools: &Tools) -> Result<Exit> {
     }
     let opened = reached.open()?;
     let follow = !args.long;
-    let found = expand(&*opened.fs, &locator.path, follow).map_err(|error| volumes.located(error))?;
+    let all = expand(&*opened.fs, &locator.path, follow).map_err(|error| volumes.located(error))?;
     let incomplete = (args.long || args.json) && has_unread(&*opened.volume.source)?;
     let mut listing = Listing {
         args,
@@ -84,8 +84,9 @@ pub fn run(args: &LsArgs, tools: &Tools) -> Result<Exit> {
     if args.json {
         listing.begin_document(&opened)?;
     }
+    all.failed.into_iter().for_each(|(dir, error)| listing.fail(&dir, error));
     // Nobody reads any more: `| head`.
-    let _ = listing.all(found)?;
+    let _ = listing.all(all.found)?;
     listing.end()
 }
 

@@ -238,6 +238,7 @@ impl<'a> Get<'a> {
         }
         match kind {
             FileKind::Directory => {
+                self.streams(node, parent, &name, &path)?;
                 let id = self.number();
                 self.steps.push(Step::Folder { parent, name, id });
                 self.asked.push((parent, Asked::Folder { id, path }));
@@ -306,19 +307,13 @@ impl<'a> Get<'a> {
             }
             self.first_names.insert(node, (names, meta.links));
         }
-        self.streams(node, parent, &name, &path, &meta)?;
+        self.streams(node, parent, &name, &path)?;
         let shared = meta.links > 1;
         self.make(parent, name, Pending { id: 0, node, stream: None, path, meta, shared })
     }
 
-    fn streams(
-        &mut self,
-        node: NodeId,
-        parent: u32,
-        name: &OsStr,
-        path: &[u8],
-        meta: &Metadata,
-    ) -> Result<()> {
+    /// The streams of a file or folder, beside it.
+    fn streams(&mut self, node: NodeId, parent: u32, name: &OsStr, path: &[u8]) -> Result<()> {
         let streams = match self.fs.streams(node) {
             Ok(streams) => streams,
             Err(error) => {
@@ -326,10 +321,17 @@ impl<'a> Get<'a> {
                 vec![]
             }
         };
-        if !self.options.streams {
+        if streams.is_empty() || !self.options.streams {
             self.got.streams_left += streams.len() as u64;
             return Ok(());
         }
+        let meta = match self.fs.metadata(node) {
+            Ok(meta) => Metadata { kind: FileKind::File, ..meta },
+            Err(error) => {
+                self.failed(path, error);
+                return Ok(());
+            }
+        };
         for stream in streams {
             let name = OsString::from_vec([name.as_bytes(), b":", &stream.name].concat());
             let path = [path, b":", &stream.name].concat();
@@ -559,7 +561,8 @@ impl<'a> Get<'a> {
         self.fault(path, words);
     }
 
-    fn failed(&mut self, path: &[u8], error: Error) {
+    /// Tells of a file or folder that could not be read.
+    pub fn failed(&mut self, path: &[u8], error: Error) {
         let error = self.volumes.located(error);
         self.fault(path, error.to_string());
     }

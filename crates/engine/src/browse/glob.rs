@@ -2,14 +2,24 @@
 
 use super::path::{Found, names, resolve};
 use super::walk::list;
-use block::{ErrorKind, Result};
+use block::{Error, ErrorKind, Result};
 use disk::fs::{Case, FileKind, FileSystem};
 
-/// What a path with patterns in it leads to: itself if it is there, else all that it matches, by name. Fails
-/// with [`ErrorKind::NotFound`] if that is nothing.
-pub fn expand(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<Vec<Found>> {
+/// What a path with patterns in it leads to.
+#[derive(Debug, Default)]
+pub struct Expanded {
+    /// What is there, by name.
+    pub found: Vec<Found>,
+    /// Folders of which not all names could be read, so that more may match.
+    pub failed: Vec<(Vec<u8>, Error)>,
+}
+
+/// What a path with patterns in it leads to: itself if it is there, else all that it matches. Fails with
+/// [`ErrorKind::NotFound`] if that is nothing.
+pub fn expand(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<Expanded> {
+    let mut all = Expanded::default();
     let error = match resolve(fs, path, follow) {
-        Ok(found) => return Ok(vec![found]),
+        Ok(found) => return Ok(Expanded { found: vec![found], ..all }),
         Err(error) if error.kind() == ErrorKind::NotFound && is_pattern(path) => error,
         Err(error) => return Err(error),
     };
@@ -30,10 +40,7 @@ pub fn expand(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<Vec<Foun
             }
             let pattern = folded(part, case);
             let (entries, failed) = list(fs, found.node);
-            // What may match and is not known is not left out in silence.
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            all.failed.extend(failed.map(|error| (dir.clone(), error)));
             let mut matching: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
             matching.retain(|name| matches(&pattern, &folded(name, case)));
             matching.sort();
@@ -42,15 +49,22 @@ pub fn expand(fs: &dyn FileSystem, path: &[u8], follow: bool) -> Result<Vec<Foun
         paths = next;
     }
     let end = if path.ends_with(b"/") { &b"/"[..] } else { b"" };
-    let mut found = vec![];
     for path in paths {
         match resolve(fs, &[&path, end].concat(), follow) {
-            Ok(one) => found.push(one),
+            Ok(one) => all.found.push(one),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => all.failed.push((path, error)),
         }
     }
-    if found.is_empty() { Err(error) } else { Ok(found) }
+    match (all.found.is_empty(), all.failed.pop()) {
+        // That is why there is nothing, as far as is known.
+        (true, Some((_, failed))) => Err(failed),
+        (true, None) => Err(error),
+        (false, last) => {
+            all.failed.extend(last);
+            Ok(all)
+        }
+    }
 }
 
 fn is_pattern(path: &[u8]) -> bool {

@@ -69,7 +69,7 @@ fn patterns_match_and_names_win() {
     let fs = Fake::of(&["a/1.jpg", "a/2.jpg", "a/.3.jpg", "b/4.jpg", "b/x", "a/[x]", "[b]/file", "l -> b"]);
     let all = |fs: &Fake, path: &str| -> Vec<String> {
         let found = expand(fs, path.as_bytes(), false).map_err(|error| error.kind());
-        found.unwrap_or_default().into_iter().map(|f| String::from_utf8(f.path).unwrap()).collect()
+        found.unwrap_or_default().found.into_iter().map(|f| String::from_utf8(f.path).unwrap()).collect()
     };
     assert_eq!(all(&fs, "a/*.jpg"), ["a/1.jpg", "a/2.jpg"]);
     assert_eq!(all(&fs, "*/*.jpg"), ["a/1.jpg", "a/2.jpg", "b/4.jpg", "b/4.jpg"]);
