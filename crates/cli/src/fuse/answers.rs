@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// How long the kernel may keep what it was told.
 const FOREVER: Duration = Duration::from_secs(1 << 30);
+/// Bytes of a name that the kernel takes (`FUSE_NAME_MAX`): NTFS has some of more than the usual 255.
+const LONGEST: u32 = 1024;
 /// Most bytes of one answer.
 const MAX_READ: u32 = 1 << 24;
 /// Most bytes of an extended attribute in Linux.
@@ -143,8 +145,7 @@ impl Answers {
             return Err(Error::new(error.kind(), error.to_string()));
         }
         for (name, behind) in names.iter().zip(1_u64..).skip(skipped) {
-            // The kernel takes no longer ones.
-            if name.name.len() <= 255 && each(name, behind) {
+            if name.name.len() <= LONGEST as usize && each(name, behind) {
                 break;
             }
         }
@@ -360,7 +361,7 @@ impl Filesystem for Answers {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        reply.statfs(self.tree.size / 512, 0, 0, 0, 0, 512, 255, 512);
+        reply.statfs(self.tree.size / 512, 0, 0, 0, 0, 512, LONGEST, 512);
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
