@@ -15,8 +15,9 @@ const READ: u64 = 4 << 20;
 const LARGE: u64 = 512 << 10;
 /// Bytes in which frames begin that are decoded ahead of a sequential reader: little beside what is kept.
 const AHEAD: u64 = 1 << 20;
-/// Frames that `extent_at` looks at: what is longer comes in the next extent.
-const LOOK: usize = 4096;
+/// Frames that `extent_at` looks at: what is longer comes in the next extent. Who reads a little here and there asks
+/// before each read, so that each of these frames costs every read.
+const LOOK: usize = 64;
 
 /// What decoding needs, used again.
 #[derive(Default)]
