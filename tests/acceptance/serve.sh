@@ -6,13 +6,15 @@ test=serve
 needs serve nbdinfo nbdcopy qemu-img qemu-io || exit 0
 server=
 stop() {
-    [ -z "$server" ] || { kill -INT "$server" 2>/dev/null && wait "$server"; } || true
+    # Not INT: bash lets it be ignored until the program has its own handler.
+    [ -z "$server" ] || { kill -TERM "$server" 2>/dev/null && wait "$server"; } || true
     rm -rf "$scratch"
 }
 trap stop EXIT
 
 # serving ARGUMENT...: leaves what it says in $uri, and the process in $server.
 serving() {
+    : >"$scratch/uri" # what an earlier one said is no answer of this one
     "$SELFSAME" serve "$@" >"$scratch/uri" 2>"$scratch/served" &
     server=$!
     for _ in $(seq 200); do
