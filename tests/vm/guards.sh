@@ -213,8 +213,9 @@ locked-by-a-program() {
     local holder=$!
     sleep 0.5
     refused 'locked it|open for writing'
+    # Either may be gone with the other.
     pkill -P $holder 2>/dev/null || true
-    kill $holder
+    kill $holder 2>/dev/null || true
     wait $holder || true
 }
 
