@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 #![allow(clippy::print_stdout)]
 
-use block::{ByteRange, Source};
-use engine::{Bridge, Context, Format, OnError, OpenOptions, Opener, SaveOptions, plan_save};
+mod marked;
+
+use block::ByteRange;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -455,41 +456,11 @@ fn links_of_the_target_are_not_followed() {
     assert!(fs::symlink_metadata(lab.at("out/sparse")).unwrap().is_file());
 }
 
-/// No foreign formats.
-struct NoBridge;
-
-impl Bridge for NoBridge {
-    fn read(&self, _: Format, _: Source) -> block::Result<Source> {
-        panic!("an image of another program")
-    }
-}
-
 /// Saves the disk, of which these places cannot be read.
 fn save_damaged(lab: &Lab, bad: Vec<ByteRange>) -> PathBuf {
-    let monitor = device::InProcess { machine: device::Machine::host() };
-    let files = image::LocalFiles::default();
-    let opener = Opener { monitor: &monitor, files: &files, bridge: &NoBridge };
-    let mut subject = opener.open(&lab.at("disk.img"), OpenOptions::default()).unwrap();
     let bytes = fs::read(lab.at("disk.img")).unwrap();
-    subject.source = Arc::new(testkit::Memory::new(bytes).with(|disk| disk.bad = bad));
-    let options = SaveOptions {
-        name: Some("t".to_owned()),
-        format: image::Encoding::Zst,
-        whole: false,
-        level: image::Level::Fixed(1),
-        digests: vec![],
-        parts: None,
-        skip_free: false,
-        split: None,
-        note: None,
-        check: false,
-        command_line: String::new(),
-        host: String::new(),
-    };
-    let plan = plan_save(&subject, &opener, &lab.at("damaged"), options).unwrap();
-    let mut ctx = Context::new(plan.grid(), |_| {});
-    ctx.on_error = OnError::Mark;
-    engine::save(&subject, plan, &files, &ctx).unwrap().folder
+    let source = testkit::Memory::new(bytes).with(|disk| disk.bad = bad);
+    marked::save(&lab.at("disk.img"), Arc::new(source), &lab.at("damaged"), false).folder
 }
 
 /// A file is marked with the bytes of it that could not be read; what lies beside it is not.

@@ -1,8 +1,9 @@
 //! Sectors that could not be read when a backup was made, in words of files: `show --lost`, `verify --files`, `get`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
-use block::{ByteRange, Error, ErrorKind, Extent, ExtentKind, ReadAt, Source};
-use engine::{Bridge, Context, Format, Opener, Subject};
+mod marked;
+
+use block::{ByteRange, Extent, ExtentKind, ReadAt};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -38,15 +39,6 @@ impl ReadAt for Dying {
             _ => (next.map_or(self.size(), |bad| bad.start()), ExtentKind::Data),
         };
         Ok(Extent { range: ByteRange::span(offset, end), kind })
-    }
-}
-
-/// No foreign format is read here.
-struct NoBridge;
-
-impl Bridge for NoBridge {
-    fn read(&self, _: Format, _: Source) -> block::Result<Source> {
-        Err(Error::new(ErrorKind::Unsupported, "no bridge"))
     }
 }
 
@@ -120,34 +112,13 @@ impl Lab {
         image.write_all_at(&table, 0).unwrap();
         image.write_all_at(&fs::read(self.at("part")).unwrap(), FIRST * 512).unwrap();
 
-        let monitor = device::InProcess { machine: device::Machine::host() };
-        let files = image::LocalFiles::default();
-        let opener = Opener { monitor: &monitor, files: &files, bridge: &NoBridge };
-        let subject = opener.open(&self.at("disk.img"), engine::OpenOptions::default()).unwrap();
         let mut bad: Vec<_> =
             sectors.iter().map(|(first, many)| ByteRange::new(first * 512, many * 512).unwrap()).collect();
         bad.sort_by_key(|bad| bad.start());
         let disk = testkit::Memory::new(fs::read(self.at("disk.img")).unwrap());
         let disk = disk.with(|disk| disk.bad.clone_from(&bad));
-        let subject = Subject { source: Arc::new(Dying { disk, bad }), ..subject };
-        let options = engine::SaveOptions {
-            name: Some("t".to_owned()),
-            format: image::Encoding::Zst,
-            whole: false,
-            level: image::Level::Fixed(1),
-            digests: vec![],
-            parts: None,
-            skip_free: false,
-            split: None,
-            note: None,
-            check: true,
-            command_line: String::new(),
-            host: "t".to_owned(),
-        };
-        let plan = engine::plan_save(&subject, &opener, &self.at("backups"), options).unwrap();
-        let mut ctx = Context::new(plan.grid(), |_| {});
-        ctx.on_error = engine::OnError::Mark;
-        let saved = engine::save(&subject, plan, &files, &ctx).unwrap();
+        let source = Arc::new(Dying { disk, bad });
+        let saved = marked::save(&self.at("disk.img"), source, &self.at("backups"), true);
         assert_eq!(saved.missing, sectors.iter().map(|(_, many)| many * 512).sum::<u64>());
         saved.folder.to_str().unwrap().to_owned()
     }
