@@ -13,6 +13,7 @@ mod frames;
 mod loop_device;
 mod mutate;
 mod place;
+mod program;
 mod shell;
 mod stats;
 mod vm;

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::disk::Disk;
 use crate::loop_device::LoopDevice;
 use crate::place::Place;
+use crate::program::program;
 use crate::shell::{ROOT, Shell};
 use crate::stats::Unit;
 use machine::Machine;
@@ -19,7 +20,6 @@ use measure::{Neighbours, measure};
 use report::{Line, Outcome};
 use rows::{Input, Limit, ROWS, Row, VERBS, What, recipe};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -166,23 +166,6 @@ fn chosen(only: &[String]) -> Result<Vec<&'static str>> {
     Ok(names.into_iter().filter(|name| only.is_empty() || only.iter().any(|wanted| wanted == name)).collect())
 }
 
-/// Builds the program, unless `$SELFSAME` names one; its path.
-fn program() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("SELFSAME") {
-        return Ok(std::path::absolute(path)?);
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--locked", "-p", "selfsame"])
-        .current_dir(ROOT)
-        .status()?;
-    if !built.success() {
-        return Err("selfsame does not build".into());
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    Ok(PathBuf::from(ROOT).join(target).join("release/selfsame").canonicalize()?)
-}
-
 /// Runs all rows and prints what was found.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = chosen(&args.only)?;
@@ -190,7 +173,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
-    let program = program()?;
+    let program = program("SELFSAME")?;
     let mut shell = Shell::new();
     if !args.no_setup {
         let told = shell.run(&format!("{ROOT}/scripts/setup-bench 2>&1"));

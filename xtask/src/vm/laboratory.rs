@@ -9,10 +9,10 @@ use super::suites::{Stage, Suite};
 use super::talk::Outcome;
 use super::{files, firmware, images};
 use crate::Result;
+use crate::program::program;
 use crate::shell::{ROOT, Shell};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ impl Laboratory {
     /// Builds what all guests share: the program, the kernel, the initrd.
     pub(crate) fn new(cache: Cache, interrupted: Arc<AtomicBool>, keep: bool) -> Result<Self> {
         let alone = cache.lock()?;
-        let program = program()?;
+        let program = program("SELFSAME_VM_PROGRAM")?;
         let (kernel, initrd) = (cache.make_kernel()?, cache.make_initrd(&program)?);
         let accelerator = accelerator::choose(&cache, &kernel)?;
         Ok(Self { cache, kernel, initrd, program, accelerator, interrupted, keep, _alone: alone })
@@ -161,21 +161,5 @@ impl Laboratory {
             Content::Blank => drop(shell.run("truncate -s \"$SIZE\" \"$DISK\"")?),
         }
         Ok(())
-    }
-}
-
-/// The program as users build it, unless `$SELFSAME_VM_PROGRAM` names one.
-fn program() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("SELFSAME_VM_PROGRAM") {
-        return Ok(std::path::absolute(path)?);
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--locked", "-p", "selfsame", "--target-dir", "target"])
-        .current_dir(ROOT)
-        .status()?;
-    match built.success() {
-        true => Ok(Path::new(ROOT).join("target/release/selfsame")),
-        false => Err("selfsame does not build".into()),
     }
 }
