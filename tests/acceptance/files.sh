@@ -87,3 +87,20 @@ if needs "files: tsk_recover" tsk_recover; then
 fi
 bounded get "$SELFSAME" get -r "$backup" 1 "$scratch/again" --progress none
 passed files
+
+# --- a target that makes no files without a name: they have one until they are complete
+needs files_named mkfs.ntfs ntfs-3g || exit 0
+trap 'umount -q "$scratch/mnt" || true; release; rm -rf "$scratch"' EXIT
+truncate -s 400M "$scratch/target"
+mkfs.ntfs -qFf "$scratch/target" 2>/dev/null
+mkdir "$scratch/mnt"
+ntfs-3g "$scratch/target" "$scratch/mnt"
+# Names that Windows knows: those of the others are not asked for.
+expect 0 "$SELFSAME" get -r "$backup" 1/d0 1/one "$scratch/mnt" --progress none
+expect 1 "$SELFSAME" get -r "$backup" 1/one "$scratch/mnt" --progress none
+grep -qF -- '--force replaces files' "$scratch/said" || fail "a file that is there was not told of"
+expect 0 "$SELFSAME" get -r --force "$backup" 1/one "$scratch/mnt" --progress none
+diff -r "$scratch/tree/d0" "$scratch/mnt/d0" || fail "other files on NTFS"
+cmp "$scratch/tree/one" "$scratch/mnt/one" || fail "another file on NTFS"
+[ -z "$(find "$scratch/mnt" -name '.selfsame*')" ] || fail "names are left that files had before they were complete"
+passed files_named

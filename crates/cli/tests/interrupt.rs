@@ -90,6 +90,14 @@ fn has_bytes(dir: &Path, bytes: u64) -> bool {
     entries.filter(is_part).map(|part| held(&part)).sum::<u64>() >= bytes
 }
 
+/// Are so many bytes in files in `dir` that a process has open, whether they have a name or none yet?
+fn has_open_bytes(process: &Child, dir: &Path, bytes: u64) -> bool {
+    let open = fs::read_dir(format!("/proc/{}/fd", process.id())).into_iter().flatten().flatten();
+    let inside =
+        open.map(|file| file.path()).filter(|file| fs::read_link(file).is_ok_and(|to| to.starts_with(dir)));
+    inside.filter_map(|file| file.metadata().ok()).map(|data| data.blocks() * 512).sum::<u64>() >= bytes
+}
+
 /// Waits until they are.
 fn wait_for_bytes(dir: &Path, bytes: u64) {
     let began = Instant::now();
@@ -228,7 +236,7 @@ fn a_get_that_is_interrupted_leaves_only_whole_files() {
             let _ = fs::remove_dir_all(lab.path("out"));
             fs::create_dir(lab.path("out")).unwrap();
             let mut job = lab.start(&line);
-            while !has_bytes(&lab.path("out"), 1 << 20) && job.try_wait().unwrap().is_none() {
+            while !has_open_bytes(&job, &lab.path("out"), 1 << 20) && job.try_wait().unwrap().is_none() {
                 sleep(Duration::from_millis(1));
             }
             if job.try_wait().unwrap().is_none() {

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Number of the folder that all is made in.
@@ -161,8 +162,19 @@ pub struct Allowed {
 struct Part {
     file: OwnedFd,
     parent: Arc<OwnedFd>,
-    part: OsString,
+    /// What it is called until it is complete. `None`: it has no name, so nothing stays of it whatever happens.
+    part: Option<OsString>,
     name: OsString,
+}
+
+impl Part {
+    /// Takes the name away that it has until it is complete.
+    fn discard(&self) -> io::Result<()> {
+        match &self.part {
+            Some(part) => Ok(fs::unlinkat(&*self.parent, part, AtFlags::empty())?),
+            None => Ok(()),
+        }
+    }
 }
 
 struct Open {
@@ -181,6 +193,8 @@ pub struct LocalOutlet {
     folders: HashMap<u32, Open>,
     files: HashMap<u32, Part>,
     parts: u64,
+    /// The filesystem makes files without a name.
+    unnamed: bool,
 }
 
 impl LocalOutlet {
@@ -191,7 +205,8 @@ impl LocalOutlet {
         umask(now);
         let folders = HashMap::from([(TOP, Open { dir: Arc::new(top), old: true })]);
         let root = geteuid().is_root();
-        Self { allowed, root, umask: now, owner, folders, files: HashMap::new(), parts: 0 }
+        let unnamed = Path::new(OWN).exists();
+        Self { allowed, root, umask: now, owner, folders, files: HashMap::new(), parts: 0, unnamed }
     }
 
     fn step(&mut self, step: Step) -> io::Result<Made> {
@@ -220,9 +235,7 @@ impl LocalOutlet {
                 made(if give { self.attributes(&open.dir, &attrs, true) } else { vec![] })
             }
             Step::Abandon { id } => {
-                if let Some(part) = self.files.remove(&id) {
-                    fs::unlinkat(&*part.parent, &part.part, AtFlags::empty())?;
-                }
+                self.files.remove(&id).map_or(Ok(()), |part| part.discard())?;
                 made(vec![])
             }
         }
@@ -281,7 +294,10 @@ impl LocalOutlet {
 
     fn file(&mut self, parent: u32, name: OsString, id: u32) -> io::Result<OwnedFd> {
         let dir = self.new_name(parent, &name)?;
-        self.is_free(&dir, &name)?;
+        // In a folder that was just made there is nothing to look for.
+        if self.folders.get(&parent).is_none_or(|open| open.old) {
+            self.is_free(&dir, &name)?;
+        }
         // A name that the filesystem would not take is told now, not when all is written.
         if name.len() > 255 {
             return Err(Errno::NAMETOOLONG.into());
@@ -289,29 +305,68 @@ impl LocalOutlet {
         if self.files.len() >= MAX_FILES || self.is_taken(id) {
             return Err(Errno::MFILE.into());
         }
-        self.parts += 1;
-        let part = OsString::from(format!(".selfsame-{}-{}.part", std::process::id(), self.parts));
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        #[expect(clippy::disallowed_methods, reason = "a new file in the folder that the user named")]
-        let file = fs::openat(&*dir, &part, flags, Mode::RUSR | Mode::WUSR)?;
+        let (file, part) = self.create(&dir)?;
         let theirs = file.try_clone()?;
         self.files.insert(id, Part { file, parent: dir, part, name });
         Ok(theirs)
     }
 
+    /// An empty file, and what it is called meanwhile if it has to have a name.
+    fn create(&mut self, dir: &OwnedFd) -> io::Result<(OwnedFd, Option<OsString>)> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        if self.unnamed {
+            // Nobody finds it before it has its name, so it may have the mode of most files at once.
+            let mode = Mode::from_raw_mode(0o666);
+            #[expect(clippy::disallowed_methods, reason = "a new file in the folder that the user named")]
+            match fs::openat(dir, c".", flags | OFlags::TMPFILE, mode) {
+                // Not every filesystem can (FAT, NFS), nor every kernel.
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => self.unnamed = false,
+                made => return Ok((made?, None)),
+            }
+        }
+        let part = self.part_name();
+        let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        #[expect(clippy::disallowed_methods, reason = "a new file in the folder that the user named")]
+        let file = fs::openat(dir, &part, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok((file, Some(part)))
+    }
+
+    fn part_name(&mut self) -> OsString {
+        self.parts += 1;
+        format!(".selfsame-{}-{}.part", std::process::id(), self.parts).into()
+    }
+
     fn complete(&mut self, id: u32, attrs: &Attrs) -> io::Result<Vec<Lacking>> {
-        let part = self.files.remove(&id).ok_or(Errno::BADF)?;
+        let mut part = self.files.remove(&id).ok_or(Errno::BADF)?;
         let lacking = self.attributes(&part.file, attrs, false);
-        let named = self.rename(&part);
+        let named = self.name(&mut part);
         if named.is_err() {
             // The error that is told is the one above.
-            let _ = fs::unlinkat(&*part.parent, &part.part, AtFlags::empty());
+            let _ = part.discard();
         }
         named.map(|()| lacking)
     }
 
+    /// Gives a file its name.
+    fn name(&mut self, part: &mut Part) -> io::Result<()> {
+        if part.part.is_some() {
+            return self.rename(part);
+        }
+        match give_name(&part.file, &part.parent, &part.name) {
+            // A link replaces nothing, a rename does.
+            Err(Errno::EXIST) if self.allowed.force => {
+                let name = self.part_name();
+                give_name(&part.file, &part.parent, &name)?;
+                part.part = Some(name);
+                self.rename(part)
+            }
+            named => Ok(named?),
+        }
+    }
+
     fn rename(&self, part: &Part) -> io::Result<()> {
-        let (dir, from, to) = (&*part.parent, &part.part, &part.name);
+        let Part { parent, part: Some(from), name: to, .. } = part else { return Err(Errno::INVAL.into()) };
+        let dir = &**parent;
         if self.allowed.force {
             return Ok(fs::renameat(dir, from, dir, to)?);
         }
@@ -373,16 +428,22 @@ impl LocalOutlet {
         known.then(|| (Uid::from_raw(owner.0), Gid::from_raw(owner.1)))
     }
 
-    /// Of an open file or folder: the owner first, because a change of it takes rights away.
+    /// Of an open file or folder: the owner first, because a change of it takes rights away. What it has
+    /// already is not set again: of most files that is owner and mode.
     fn attributes(&self, file: impl AsFd, attrs: &Attrs, folder: bool) -> Vec<Lacking> {
         let mut lacking = vec![];
         let file = file.as_fd();
+        let mut now = fs::fstat(file).ok();
         if let Some((user, group)) = self.owner(attrs)
-            && fs::fchown(file, Some(user), Some(group)).is_err()
+            && now.is_none_or(|now| (now.st_uid, now.st_gid) != (user.as_raw(), group.as_raw()))
         {
-            lacking.push(Lacking::Owner);
+            now = None;
+            if fs::fchown(file, Some(user), Some(group)).is_err() {
+                lacking.push(Lacking::Owner);
+            }
         }
-        if fs::fchmod(file, self.mode(attrs, folder)).is_err() {
+        let mode = self.mode(attrs, folder);
+        if now.is_none_or(|now| Mode::from_raw_mode(now.st_mode) != mode) && fs::fchmod(file, mode).is_err() {
             lacking.push(Lacking::Mode);
         }
         let mut whole = true;
@@ -442,9 +503,24 @@ impl Outlet for LocalOutlet {
 impl Drop for LocalOutlet {
     fn drop(&mut self) {
         for part in self.files.values() {
-            // It has no name of its own yet; nobody can be told here.
-            let _ = fs::unlinkat(&*part.parent, &part.part, AtFlags::empty());
+            // Nobody can be told here.
+            let _ = part.discard();
         }
+    }
+}
+
+/// Where this process finds its open files by number.
+const OWN: &str = "/proc/self/fd";
+
+/// Gives a file that has no name its first one; nothing is replaced. Without a right that root has kernels before
+/// 6.10 do this only by way of `/proc`.
+fn give_name(file: &OwnedFd, dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+    match fs::linkat(file, c"", dir, name, AtFlags::EMPTY_PATH) {
+        Err(Errno::NOENT | Errno::PERM) => {
+            let way = format!("{OWN}/{}", file.as_raw_fd());
+            fs::linkat(fs::CWD, way, dir, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        named => named,
     }
 }
 
