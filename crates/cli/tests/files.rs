@@ -624,6 +624,8 @@ fn a_disk_image_in_a_filesystem_is_a_disk() {
         let told = text(&output.stderr);
         assert!(output.status.code() == Some(code) && told.contains(words), "{place}: {told}");
     }
+    let two = lab.said(1, &["cat", backup, "0/middle/0/text/1/x", "0/middle/0/text"]);
+    assert_eq!(two, "no disk\n", "what is wrong with one file is no matter of the next");
     let both = ["get", backup, "0/middle/0/vms/win.img/1/home/link", "0/middle/0/text", "got"];
     assert_eq!(lab.run(&both).status.code(), Some(2), "of two filesystems");
     let disk = lab.run(&["cat", backup, "0/middle/"]);

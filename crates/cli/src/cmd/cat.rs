@@ -8,6 +8,7 @@ use crate::ui::{Out, say};
 use block::{ByteRange, Error, ErrorKind, ExtentKind, Result, extents};
 use disk::fs::{FileKind, FileSystem};
 use engine::browse::{Volumes, resolve_stream};
+use std::ffi::OsStr;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
@@ -19,22 +20,33 @@ pub fn run(args: &CatArgs, tools: &Tools) -> Result<Exit> {
     let (mut out, mut exit) = (Out::new(), Exit::Done);
     let mut last: Option<files::Opened> = None;
     for (locator, typed) in locators.into_iter().zip(&args.files) {
-        let mut reached = files::follow(tools, &volumes, locator, last.take())?;
-        let opened = reached.open()?;
+        let reached = files::follow(tools, &volumes, locator, last.take());
+        let (reached, opened) =
+            match reached.and_then(|mut reached| reached.open().map(|opened| (reached, opened))) {
+                Ok(open) => open,
+                // Alone, it says with its exit code what is wrong.
+                Err(error) if args.files.len() == 1 => return Err(error),
+                Err(error) => {
+                    exit = failed(&mut out, typed, &error)?;
+                    continue;
+                }
+            };
         match cat(&reached.volumes, &*opened.fs, &reached.locator.path, &mut out) {
             Ok(true) => {}
             Ok(false) => return Ok(Exit::Done),
-            // What was written of it is out already.
-            Err(error) => {
-                out.flush()?;
-                say(&format!("selfsame: {}: {error}", typed.to_string_lossy()));
-                exit = Exit::Failed;
-            }
+            Err(error) => exit = failed(&mut out, typed, &error)?,
         }
         last = Some(opened);
     }
     out.finish()?;
     Ok(exit)
+}
+
+/// Tells of one of several files; what was written of it and those before is out already.
+fn failed(out: &mut Out, typed: &OsStr, error: &Error) -> Result<Exit> {
+    out.flush()?;
+    say(&format!("selfsame: {}: {error}", typed.to_string_lossy()));
+    Ok(Exit::Failed)
 }
 
 /// `false`: nobody reads any more.
