@@ -122,7 +122,7 @@ impl Cost {
 /// Encodes and decodes everything once.
 fn measure(plain: &[u8], grid: usize, level: i32) -> Result<Cost> {
     let length = plain.len() as u64;
-    let (mut compressor, mut decompressor) = (Compressor::new(level)?, Decompressor::new()?);
+    let (mut compressor, mut decompressor) = (Compressor::new(level)?, Decompressor::default());
     let (mut place, mut back) = (vec![], vec![0; grid]);
     let offsets = (0..length).step_by(grid);
     let began = cpu();

@@ -63,7 +63,7 @@ fn encoding(bencher: Bencher<'_, '_>, content: Content) {
 fn decoding(bencher: Bencher<'_, '_>, content: Content) {
     let mut stored = vec![];
     let (sort, digest) = encode(&plain(content), &mut Compressor::new(1).unwrap(), &mut stored);
-    let mut decompressor = Decompressor::new().unwrap();
+    let mut decompressor = Decompressor::default();
     let mut back = vec![0; FRAME];
     bencher.counter(BytesCount::new(FRAME)).bench_local(|| {
         decompressor.decode(sort, black_box(&stored), &mut back).unwrap();

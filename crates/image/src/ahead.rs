@@ -16,11 +16,9 @@ pub(crate) type Task = Box<dyn FnOnce() -> Result<()> + Send>;
 pub(crate) struct Ahead(OnceLock<Option<SyncSender<Task>>>);
 
 impl Ahead {
-    /// Has a task done soon, or not at all.
-    pub(crate) fn soon(&self, task: Task) {
-        if let Some(tasks) = self.0.get_or_init(begin) {
-            let _ = tasks.try_send(task);
-        }
+    /// Has a task done soon; `false`: not at all.
+    pub(crate) fn soon(&self, task: Task) -> bool {
+        self.0.get_or_init(begin).as_ref().is_some_and(|tasks| tasks.try_send(task).is_ok())
     }
 }
 

@@ -72,39 +72,60 @@ pub(crate) struct Cache {
 
 #[derive(Debug, Default)]
 struct State {
-    /// `None`: it is being made.
-    slots: HashMap<Key, Option<Slot>>,
+    slots: HashMap<Key, Slot>,
     weight: usize,
     /// Counts uses.
     clock: u64,
 }
 
 #[derive(Debug)]
-struct Slot {
+enum Slot {
+    /// Somebody will make it, unless another one wants it before.
+    Planned,
+    /// It is being made.
+    Making,
+    Here(Held),
+}
+
+#[derive(Debug)]
+struct Held {
     value: Kept,
     weight: usize,
     used: u64,
 }
 
 impl State {
-    /// What is kept under a key, and now used. `None`: nothing, or it is being made.
+    /// What is kept under a key, and now used.
     fn find<V: Value>(&mut self, key: Key) -> Option<Arc<V>> {
         self.clock += 1;
-        let slot = self.slots.get_mut(&key)?.as_mut()?;
-        slot.used = self.clock;
-        V::of(&slot.value)
+        let Slot::Here(held) = self.slots.get_mut(&key)? else { return None };
+        held.used = self.clock;
+        V::of(&held.value)
+    }
+
+    /// Keeps it no longer.
+    fn remove(&mut self, key: Key) -> Option<Held> {
+        match self.slots.remove(&key)? {
+            Slot::Here(held) => {
+                self.weight -= held.weight;
+                Some(held)
+            }
+            Slot::Planned | Slot::Making => None,
+        }
     }
 
     fn keep(&mut self, key: Key, value: Kept, weight: usize, capacity: usize) {
         while self.weight + weight > capacity {
-            let kept = self.slots.iter().filter_map(|(key, slot)| Some((slot.as_ref()?.used, *key)));
+            let kept = self.slots.iter().filter_map(|(key, slot)| match slot {
+                Slot::Here(held) => Some((held.used, *key)),
+                Slot::Planned | Slot::Making => None,
+            });
             let Some((_, oldest)) = kept.min_by_key(|(used, _)| *used) else { break };
-            let slot = self.slots.remove(&oldest).flatten();
-            self.weight -= slot.map_or(0, |slot| slot.weight);
+            self.remove(oldest);
         }
         self.clock += 1;
         self.weight += weight;
-        self.slots.insert(key, Some(Slot { value, weight, used: self.clock }));
+        self.slots.insert(key, Slot::Here(Held { value, weight, used: self.clock }));
     }
 }
 
@@ -117,7 +138,7 @@ struct Making<'a> {
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         let mut state = self.cache.lock();
-        if state.slots.get(&self.key).is_some_and(Option::is_none) {
+        if matches!(state.slots.get(&self.key), Some(Slot::Making)) {
             state.slots.remove(&self.key);
         }
         drop(state);
@@ -139,29 +160,65 @@ impl Cache {
 
     /// The value of `key`, made by `make` if it is not here. An error is not kept.
     pub(crate) fn get<V: Value>(&self, key: Key, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+        let mut state = self.settled(key);
+        if let Some(value) = state.find(key) {
+            return Ok(value);
+        }
+        state.slots.insert(key, Slot::Making);
+        drop(state); // others may read meanwhile
+        self.make(key, make)
+    }
+
+    /// The value of `key` if it is here, which is kept no longer. If it was planned, it is not any more.
+    pub(crate) fn take<V: Value>(&self, key: Key) -> Option<Arc<V>> {
+        let held = self.settled(key).remove(key)?;
+        V::of(&held.value)
+    }
+
+    /// Says that [`Cache::carry_out`] will make the value of `key`; `false` if there is nothing to be done.
+    pub(crate) fn plan(&self, key: Key) -> bool {
         let mut state = self.lock();
-        loop {
-            if let Some(value) = state.find(key) {
-                return Ok(value);
-            }
-            if !state.slots.contains_key(&key) {
-                break;
-            }
+        let new = !state.slots.contains_key(&key);
+        if new {
+            state.slots.insert(key, Slot::Planned);
+        }
+        new
+    }
+
+    /// Makes the value of `key`, if it is planned still.
+    pub(crate) fn carry_out<V: Value>(&self, key: Key, make: impl FnOnce() -> Result<V>) -> Result<()> {
+        match self.lock().slots.get_mut(&key) {
+            Some(slot @ Slot::Planned) => *slot = Slot::Making,
+            _ => return Ok(()),
+        }
+        self.make(key, make).map(drop)
+    }
+
+    /// The plan for `key` will not be carried out.
+    pub(crate) fn give_up(&self, key: Key) {
+        let mut state = self.lock();
+        if matches!(state.slots.get(&key), Some(Slot::Planned)) {
+            state.slots.remove(&key);
+        }
+    }
+
+    /// Waits until nobody is making the value of `key`.
+    fn settled(&self, key: Key) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        while matches!(state.slots.get(&key), Some(Slot::Making)) {
             state = self.made.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.slots.insert(key, None);
-        drop(state); // others may read meanwhile
+        state
+    }
+
+    /// Makes the value of a key whose slot says so.
+    fn make<V: Value>(&self, key: Key, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
         let making = Making { cache: self, key };
         let value = Arc::new(make()?);
         let weight = value.weight() + size_of::<(Key, Slot)>();
         self.lock().keep(key, V::keep(Arc::clone(&value)), weight, self.capacity);
         drop(making);
         Ok(value)
-    }
-
-    /// Is it here, or being made?
-    pub(crate) fn has(&self, key: Key) -> bool {
-        self.lock().slots.contains_key(&key)
     }
 }
 
@@ -175,6 +232,10 @@ mod tests {
         cache.get(Key::Plain(0, at), || Ok(vec![7; len])).unwrap()
     }
 
+    fn has(cache: &Cache, at: u64) -> bool {
+        cache.lock().slots.contains_key(&Key::Plain(0, at))
+    }
+
     #[test]
     fn the_latest_used_stay_within_the_memory() {
         let cache = Cache::new(1 << 17);
@@ -183,9 +244,10 @@ mod tests {
             frame(&cache, 0, 1 << 17);
             assert!(cache.lock().weight <= CAPACITY);
         }
-        let has: Vec<_> = (0..1000).filter(|at| cache.has(Key::Plain(0, *at))).collect();
+        let has: Vec<_> = (0..1000).filter(|at| has(&cache, *at)).collect();
         assert_eq!((has[0], has[1], has.len()), (0, 1000 - 190, 191));
-        let weights: usize = cache.lock().slots.values().flatten().map(|slot| slot.weight).sum();
+        let weight = |slot: &Slot| if let Slot::Here(held) = slot { held.weight } else { 0 };
+        let weights: usize = cache.lock().slots.values().map(weight).sum();
         assert_eq!(cache.lock().weight, weights);
     }
 
@@ -212,6 +274,40 @@ mod tests {
             }
         });
         assert_eq!(made.into_inner(), 100);
+    }
+
+    #[test]
+    fn what_is_taken_is_kept_no_longer() {
+        let cache = Cache::new(1);
+        assert!(cache.take::<Vec<u8>>(Key::Plain(0, 0)).is_none());
+        frame(&cache, 0, 3);
+        assert_eq!(cache.take::<Vec<u8>>(Key::Plain(0, 0)).unwrap().len(), 3);
+        assert!(!has(&cache, 0));
+        assert_eq!(cache.lock().weight, 0);
+    }
+
+    #[test]
+    fn a_plan_is_carried_out_unless_somebody_was_faster() {
+        let (cache, key, made) = (Cache::new(1), Key::Plain(0, 0), AtomicUsize::new(0));
+        let make = || {
+            made.fetch_add(1, Relaxed);
+            Ok(vec![7])
+        };
+        assert!(cache.plan(key) && !cache.plan(key));
+        cache.carry_out(key, make).unwrap();
+        assert!(has(&cache, 0) && !cache.plan(key));
+        cache.carry_out(key, make).unwrap();
+        assert_eq!(made.load(Relaxed), 1, "it is here");
+        cache.take::<Vec<u8>>(key).unwrap();
+        // Who takes it makes it in another place.
+        assert!(cache.plan(key) && cache.take::<Vec<u8>>(key).is_none());
+        cache.carry_out(key, make).unwrap();
+        assert_eq!(made.load(Relaxed), 1);
+        assert!(cache.plan(key) && cache.get(key, make).is_ok());
+        cache.carry_out(key, make).unwrap();
+        assert_eq!(made.load(Relaxed), 2);
+        cache.give_up(key);
+        assert!(has(&cache, 0), "it was no plan any more");
     }
 
     #[test]

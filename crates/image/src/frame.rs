@@ -183,18 +183,24 @@ fn append(context: &mut bulk::Compressor<'_>, plain: &[u8], out: &mut Vec<u8>) -
     smaller
 }
 
-/// Decodes frames; keeps its context.
-pub struct Decompressor(bulk::Decompressor<'static>);
+/// Decodes frames; keeps its context, made with the first compressed frame.
+#[derive(Default)]
+pub struct Decompressor(Option<bulk::Decompressor<'static>>);
 
 /// log2 of the largest window that a frame may ask for: 64 MiB, the memory that a hostile one costs.
 const MAX_WINDOW_LOG: u32 = 26;
 
 impl Decompressor {
     /// Fails only without memory.
-    pub fn new() -> Result<Self> {
-        let mut decompressor = bulk::Decompressor::new().map_err(failed)?;
-        decompressor.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(failed)?;
-        Ok(Self(decompressor))
+    fn context(&mut self) -> Result<&mut bulk::Decompressor<'static>> {
+        Ok(match &mut self.0 {
+            Some(context) => context,
+            none => {
+                let mut context = bulk::Decompressor::new().map_err(failed)?;
+                context.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(failed)?;
+                none.insert(context)
+            }
+        })
     }
 
     /// Decodes a frame of the encoding `zst` into all of `plain`, or fails with [`ErrorKind::Corrupt`].
@@ -202,7 +208,7 @@ impl Decompressor {
         match sort {
             Sort::Compressed => {
                 let len = plain.len();
-                holds(self.0.decompress_to_buffer(stored, plain), len)
+                holds(self.context()?.decompress_to_buffer(stored, plain), len)
             }
             Sort::Stored => {
                 let mut rest = plain;
@@ -224,7 +230,7 @@ impl Decompressor {
     /// Decodes a compressed frame of `len` plain bytes into new memory, which is not zeroed before.
     pub(crate) fn decode_new(&mut self, stored: &[u8], len: usize) -> Result<Vec<u8>> {
         let mut plain = Vec::with_capacity(len);
-        holds(self.0.decompress_to_buffer(stored, &mut plain), len)?;
+        holds(self.context()?.decompress_to_buffer(stored, &mut plain), len)?;
         Ok(plain)
     }
 }
@@ -292,7 +298,7 @@ mod tests {
 
     fn decode(sort: Sort, stored: &[u8], len: usize) -> Result<Vec<u8>> {
         let mut plain = vec![0xAA; len];
-        Decompressor::new()?.decode(sort, stored, &mut plain).map(|()| plain)
+        Decompressor::default().decode(sort, stored, &mut plain).map(|()| plain)
     }
 
     #[test]

@@ -19,29 +19,28 @@ const AHEAD: u64 = 1 << 20;
 /// before each read, so that each of these frames costs every read.
 const LOOK: usize = 64;
 
-/// What decoding needs, used again.
+/// What checking needs, used again.
 #[derive(Default)]
 pub struct Scratch {
-    decompressor: Option<Decompressor>,
-    stored: Buf,
+    decompressor: Decompressor,
     plain: Vec<u8>,
+}
+
+/// What reading needs, used again.
+#[derive(Default)]
+struct Tools {
+    decompressor: Decompressor,
+    stored: Buf,
 }
 
 /// Makes room for `len` stored bytes.
 fn room(stored: &mut Buf, len: usize) -> Result<&mut [u8]> {
     if stored.capacity() < len {
-        *stored = Buf::with_capacity(len);
+        // Frames have all lengths: not a new one for each that is a little longer.
+        *stored = Buf::with_capacity(len.next_power_of_two());
     }
     stored.clear();
     stored.grow(len).ok_or_else(|| Error::new(ErrorKind::Bug, "no room for a frame"))
-}
-
-/// The decompressor, made at its first use.
-fn made(decompressor: &mut Option<Decompressor>) -> Result<&mut Decompressor> {
-    Ok(match decompressor {
-        Some(decompressor) => decompressor,
-        none => none.insert(Decompressor::new()?),
-    })
 }
 
 fn wrong() -> Error {
@@ -61,10 +60,10 @@ fn decode(
     length: u64,
     stored: &[u8],
     plain: &mut [u8],
-    decompressor: &mut Option<Decompressor>,
+    decompressor: &mut Decompressor,
 ) -> Result<()> {
     match encoding {
-        Encoding::Zst => made(decompressor)?.decode(frame.sort, stored, plain)?,
+        Encoding::Zst => decompressor.decode(frame.sort, stored, plain)?,
         Encoding::Raw if stored.len() == plain.len() => plain.copy_from_slice(stored),
         Encoding::Raw => return Err(wrong()),
     }
@@ -77,12 +76,12 @@ fn decode_new(
     encoding: Encoding,
     length: u64,
     stored: &[u8],
-    decompressor: &mut Option<Decompressor>,
+    decompressor: &mut Decompressor,
 ) -> Result<Vec<u8>> {
     let len = frame.plain.index(frame.plain.start()).end;
     let plain = match (encoding, frame.sort) {
         (Encoding::Zst, Sort::Stored) => frame::stored_blocks(stored, frame.plain.len())?.concat(),
-        (Encoding::Zst, _) => made(decompressor)?.decode_new(stored, len)?,
+        (Encoding::Zst, _) => decompressor.decode_new(stored, len)?,
         (Encoding::Raw, _) if stored.len() == len => stored.to_vec(),
         (Encoding::Raw, _) => return Err(wrong()),
     };
@@ -106,7 +105,7 @@ pub(crate) fn check(
             prove(frame, length, &frame::stored_blocks(stored, frame.plain.len())?)
         }
         (Encoding::Zst, Sort::Compressed) => {
-            let Scratch { decompressor, plain, .. } = scratch;
+            let Scratch { decompressor, plain } = scratch;
             plain.resize(frame.plain.index(frame.plain.start()).end, 0);
             decode(frame, encoding, length, stored, plain, decompressor)
         }
@@ -138,7 +137,8 @@ pub fn plain(manifest: &Manifest, index: &Arc<Index>, number: usize, stored: Sou
         grid: manifest.grid,
         index: Arc::clone(index),
         stored,
-        scratch: Mutex::default(),
+        tools: Mutex::default(),
+        recent: Mutex::default(),
     }))
 }
 
@@ -153,7 +153,33 @@ struct StoredFile {
     grid: u64,
     index: Arc<Index>,
     stored: Source,
-    scratch: Mutex<Vec<Scratch>>,
+    tools: Mutex<Vec<Tools>>,
+    recent: Mutex<Recent>,
+}
+
+/// Where the latest small reads ended: who goes on there reads in order.
+struct Recent {
+    ends: [u64; 16],
+    next: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { ends: [u64::MAX; 16], next: 0 }
+    }
+}
+
+impl Recent {
+    /// Does a read go on where an earlier one ended?
+    fn goes_on(&mut self, read: ByteRange) -> bool {
+        let earlier = self.ends.iter().position(|end| *end == read.start());
+        let place = earlier.unwrap_or(self.next);
+        self.ends[place] = read.end();
+        if earlier.is_none() {
+            self.next = (self.next + 1) % self.ends.len();
+        }
+        earlier.is_some()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -162,10 +188,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl StoredFile {
     /// Runs `work` with what decoding needs.
-    fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> Result<T>) -> Result<T> {
-        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
-        let done = work(&mut scratch);
-        lock(&self.scratch).push(scratch);
+    fn with_tools<T>(&self, work: impl FnOnce(&mut Tools) -> Result<T>) -> Result<T> {
+        let mut tools = lock(&self.tools).pop().unwrap_or_default();
+        let done = work(&mut tools);
+        lock(&self.tools).push(tools);
         done
     }
 
@@ -174,9 +200,9 @@ impl StoredFile {
         error.context(&self.name).with_range(plain)
     }
 
-    /// A large read, by one who copies: frames go where they are wanted, in groups whose stored bytes are
-    /// read at once.
-    fn read_proved(&self, want: ByteRange, buf: &mut [u8], scratch: &mut Scratch) -> Result<()> {
+    /// A large read, by one who copies: whole frames go where they are wanted, in groups whose stored bytes are
+    /// read at once. A frame at its edge is kept, since the read that goes on from there wants the rest of it.
+    fn read_proved(&self, want: ByteRange, buf: &mut [u8], tools: &mut Tools) -> Result<()> {
         let mut group: Vec<Frame> = vec![];
         let mut bytes = 0;
         for frame in self.index.frames_from(self.number, want.start()) {
@@ -184,24 +210,22 @@ impl StoredFile {
             if frame.plain.start() >= want.end() {
                 break;
             }
+            if frame.plain.intersect(want) != frame.plain {
+                self.read_piece(&frame, want, buf)?;
+                continue;
+            }
             if !group.is_empty() && bytes + frame.stored.len() > READ {
-                self.read_group(&group, want, buf, scratch)?;
+                self.read_group(&group, want, buf, tools)?;
                 group.clear();
                 bytes = 0;
             }
             bytes += frame.stored.len();
             group.push(frame);
         }
-        self.read_group(&group, want, buf, scratch)
+        self.read_group(&group, want, buf, tools)
     }
 
-    fn read_group(
-        &self,
-        group: &[Frame],
-        want: ByteRange,
-        buf: &mut [u8],
-        scratch: &mut Scratch,
-    ) -> Result<()> {
+    fn read_group(&self, group: &[Frame], want: ByteRange, buf: &mut [u8], tools: &mut Tools) -> Result<()> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
         if let [frame] = group
             && frame.sort == Sort::Zero
@@ -209,45 +233,57 @@ impl StoredFile {
             return self.read_piece(frame, want, buf);
         }
         let all = ByteRange::span(first.stored.start(), last.stored.end());
-        let Scratch { decompressor, stored, plain } = scratch;
+        let Tools { decompressor, stored } = tools;
         let stored = room(stored, all.index(all.start()).end)?;
         self.stored.read_at(all.start(), stored).map_err(|error| self.failed(error, first.plain))?;
         for frame in group {
             let here = &stored[frame.stored.index(all.start())];
-            let hit = frame.plain.intersect(want);
-            let place = &mut buf[hit.index(want.start())];
+            let place = &mut buf[frame.plain.index(want.start())];
             let decoded = if frame.sort == Sort::Zero {
                 place.fill(0);
                 check_zero(frame, self.encoding, here)
-            } else if hit == frame.plain {
-                decode(frame, self.encoding, self.length, here, place, decompressor)
             } else {
-                plain.resize(frame.plain.index(frame.plain.start()).end, 0);
-                decode(frame, self.encoding, self.length, here, plain, decompressor)
-                    .map(|()| place.copy_from_slice(&plain[hit.index(frame.plain.start())]))
+                decode(frame, self.encoding, self.length, here, place, decompressor)
             };
             decoded.map_err(|error| self.failed(error, frame.plain))?;
         }
         Ok(())
     }
 
-    /// A small read: its frames are kept for the next one. Where it goes on from a frame that is kept
-    /// into another one, a sequential reader is at work.
+    /// A small read: a frame of which it wants a piece is kept for the next one; what is read whole, its reader
+    /// has. Where it goes on into another frame from where a read ended, a sequential reader is at work.
     fn read_kept(&self, want: ByteRange, buf: &mut [u8]) -> Result<()> {
-        let cell = want.start() - want.start() % self.grid;
-        let kept = |start: Option<u64>| start.is_some_and(|start| self.index.cache().has(self.key(start)));
-        let goes_on = kept(Some(cell)) || kept(cell.checked_sub(self.grid));
+        let goes_on = lock(&self.recent).goes_on(want);
         for frame in self.index.frames_from(self.number, want.start()) {
             let frame = frame?;
             if frame.plain.start() >= want.end() {
                 break;
             }
-            self.read_piece(&frame, want, buf)?;
+            if frame.sort != Sort::Zero && frame.plain.intersect(want) == frame.plain {
+                self.read_whole(&frame, &mut buf[frame.plain.index(want.start())])?;
+            } else {
+                self.read_piece(&frame, want, buf)?;
+            }
             if goes_on && frame.plain.start() >= want.start() {
                 self.read_ahead(frame.plain.end());
             }
         }
         Ok(())
+    }
+
+    /// All of a frame that is not zero: from the cache, where it is kept no longer, or decoded to where it is
+    /// wanted.
+    fn read_whole(&self, frame: &Frame, place: &mut [u8]) -> Result<()> {
+        if let Some(plain) = self.index.cache().take::<Vec<u8>>(self.key(frame.plain.start())) {
+            place.copy_from_slice(&plain);
+            return Ok(());
+        }
+        let read = self.with_tools(|Tools { decompressor, stored }| {
+            let stored = room(stored, frame.stored.index(frame.stored.start()).end)?;
+            self.stored.read_at(frame.stored.start(), stored)?;
+            decode(frame, self.encoding, self.length, stored, place, decompressor)
+        });
+        read.map_err(|error| self.failed(error, frame.plain))
     }
 
     /// What a small read wants of one frame.
@@ -269,17 +305,21 @@ impl StoredFile {
 
     /// The plain bytes of one frame, proved; none of zeroes. From the cache, or decoded into it.
     fn frame(&self, frame: &Frame) -> Result<Arc<Vec<u8>>> {
-        let decode_it = |scratch: &mut Scratch| {
-            let stored = room(&mut scratch.stored, frame.stored.index(frame.stored.start()).end)?;
+        let decoded = self.index.cache().get(self.key(frame.plain.start()), || self.decoded(frame));
+        decoded.map_err(|error| self.failed(error, frame.plain))
+    }
+
+    /// The same into new memory.
+    fn decoded(&self, frame: &Frame) -> Result<Vec<u8>> {
+        self.with_tools(|Tools { decompressor, stored }| {
+            let stored = room(stored, frame.stored.index(frame.stored.start()).end)?;
             self.stored.read_at(frame.stored.start(), stored)?;
             if frame.sort == Sort::Zero {
                 check_zero(frame, self.encoding, stored)?;
                 return Ok(vec![]);
             }
-            decode_new(frame, self.encoding, self.length, stored, &mut scratch.decompressor)
-        };
-        let decoded = self.index.cache().get(self.key(frame.plain.start()), || self.with_scratch(decode_it));
-        decoded.map_err(|error| self.failed(error, frame.plain))
+            decode_new(frame, self.encoding, self.length, stored, decompressor)
+        })
     }
 
     fn key(&self, start: u64) -> Key {
@@ -289,13 +329,21 @@ impl StoredFile {
     /// Others decode what a sequential reader will want, while it does something with what it has.
     fn read_ahead(&self, offset: u64) {
         let near = |next: &Frame| next.plain.start().saturating_sub(offset) < AHEAD;
-        let missing =
-            |next: &Frame| next.sort != Sort::Zero && !self.index.cache().has(self.key(next.plain.start()));
         let behind = self.index.frames_from(self.number, offset).map_while(Result::ok).take_while(near);
-        for next in behind.filter(missing) {
+        for next in behind.filter(|next| next.sort != Sort::Zero) {
+            let key = self.key(next.plain.start());
+            if !self.index.cache().plan(key) {
+                continue;
+            }
             let this = self.this.clone();
-            let task = move || this.upgrade().map_or(Ok(()), |this| this.frame(&next).map(drop));
-            self.index.ahead().soon(Box::new(task));
+            let task = move || {
+                this.upgrade()
+                    .map_or(Ok(()), |this| this.index.cache().carry_out(key, || this.decoded(&next)))
+            };
+            if !self.index.ahead().soon(Box::new(task)) {
+                self.index.cache().give_up(key);
+                break;
+            }
         }
     }
 
@@ -328,7 +376,7 @@ impl ReadAt for StoredFile {
         let good = ByteRange::span(offset, lost.map_or(want.end(), |lost| lost.range.start()));
         let place = &mut buf[good.index(offset)];
         if good.len() >= LARGE {
-            self.with_scratch(|scratch| self.read_proved(good, place, scratch))?;
+            self.with_tools(|tools| self.read_proved(good, place, tools))?;
         } else if !good.is_empty() {
             self.read_kept(good, place)?;
         }

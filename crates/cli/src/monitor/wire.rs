@@ -272,7 +272,7 @@ pub(super) fn receive<T: DeserializeOwned>(
     if len > max {
         return Err(broken(&format!("a message of {len} bytes")));
     }
-    let mut json = vec![];
+    let mut json = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     let read = socket.take(len.into()).read_to_end(&mut json).map_err(lost)?;
     if read as u64 != u64::from(len) {
         return Err(broken("half a message"));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bytes of a piece, unless the source's own are larger.
 const PIECE: u64 = 16 << 10;
 /// Bytes that are kept in all.
-const CAPACITY: u64 = 16 << 20;
+const CAPACITY: u64 = 8 << 20;
 /// Locks, so that threads seldom wait for each other.
 const SHARDS: usize = 16;
 /// A read of this much is content passing through, and leaves nothing here.
@@ -25,8 +25,21 @@ pub(crate) struct Cache {
 
 #[derive(Default)]
 struct Shard {
-    pieces: HashMap<u64, (Arc<[u8]>, u64)>,
+    pieces: HashMap<u64, (Arc<Vec<u8>>, u64)>,
     clock: u64,
+}
+
+impl Shard {
+    /// Forgets the oldest pieces until one more has room among `most`; memory of one, to be used again.
+    fn make_room(&mut self, most: usize) -> Vec<u8> {
+        let mut memory = vec![];
+        while self.pieces.len() >= most {
+            let oldest = self.pieces.iter().min_by_key(|(_, (_, used))| *used).map(|(number, _)| *number);
+            let piece = oldest.and_then(|oldest| self.pieces.remove(&oldest));
+            memory = piece.and_then(|(piece, _)| Arc::into_inner(piece)).unwrap_or_default();
+        }
+        memory
+    }
 }
 
 impl Cache {
@@ -38,7 +51,7 @@ impl Cache {
     }
 
     /// Piece number `number`, shorter at the end.
-    fn piece(&self, number: u64) -> Result<Arc<[u8]>> {
+    fn piece(&self, number: u64) -> Result<Arc<Vec<u8>>> {
         let shard = usize::try_from(number).unwrap_or(usize::MAX).checked_rem(SHARDS);
         let Some(shard) = shard.and_then(|shard| self.shards.get(shard)) else {
             return Err(Error::new(ErrorKind::Bug, "a shard of the cache"));
@@ -50,18 +63,15 @@ impl Cache {
             *used = now;
             return Ok(Arc::clone(piece));
         }
+        let mut bytes = locked.make_room(self.most);
         drop(locked); // others may read meanwhile
         let start = number.saturating_mul(self.piece);
         let len = self.piece.min(self.source.size().saturating_sub(start));
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        bytes.resize(usize::try_from(len).unwrap_or(0), 0);
         waiting(|| self.source.read_at(start, &mut bytes))?;
-        let piece: Arc<[u8]> = bytes.into();
+        let piece = Arc::new(bytes);
         let mut locked = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        while locked.pieces.len() >= self.most {
-            let oldest = locked.pieces.iter().min_by_key(|(_, (_, used))| *used).map(|(number, _)| *number);
-            let Some(oldest) = oldest else { break };
-            locked.pieces.remove(&oldest);
-        }
+        locked.make_room(self.most);
         locked.pieces.insert(number, (Arc::clone(&piece), now));
         Ok(piece)
     }

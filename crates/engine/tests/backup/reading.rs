@@ -112,6 +112,17 @@ fn a_sequential_reader_finds_its_frames_decoded_ahead() {
 }
 
 #[test]
+fn what_is_read_whole_is_decoded_once_and_left_to_its_reader() {
+    let made = made(|_| {});
+    for n in 0..FRAMES {
+        made.read(n * GRID, GRID);
+    }
+    assert_eq!(made.reads() as u64, FRAMES, "each frame once, whoever it was");
+    made.read(3 * GRID, GRID);
+    assert_eq!(made.reads() as u64, FRAMES + 1);
+}
+
+#[test]
 fn random_reads_and_large_ones_read_nothing_ahead() {
     let made = made(|_| {});
     // Across the edge of two frames, far apart.
