@@ -279,7 +279,7 @@ pub(crate) const fn recipe(input: Input) -> Option<&'static str> {
             Some(r#"qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd -m 16 -W "$D" "$QCOW""#)
         }
         Input::Tree => Some(
-            r#""$ROOT"/tests/truth/grow "$KEPT/grown"; head -c 90M "$D" >"$KEPT/grown/disk"
+            r#""$ROOT"/tests/truth/grow "$KEPT/grown"
             truncate -s 400M "$TREE"; mke2fs -q -F -t ext4 -d "$KEPT/grown" "$TREE"; rm -r "$KEPT/grown"
             "$SELFSAME" save "$TREE" "$KEPT" --name tree --level 1 --no-check --progress=none; mv "$KEPT"/tree-* "$TREEBACKUP""#,
         ),
