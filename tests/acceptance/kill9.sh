@@ -77,6 +77,9 @@ if [ "$(id -u)" -ne 0 ] || ! losetup -f >/dev/null 2>&1; then
     echo "SKIPPED: kill9_restore_loop: needs root and loop devices"
     exit 0
 fi
+# body_is_there: all but what comes last, 1 MiB at either end: a kill may hit the moment in which that is written.
+body_is_there() { cmp -s --ignore-initial=1MiB --bytes=$(($(stat -c %s "$disk") - (2 << 20))) "$disk" "$device"; }
+
 ones "$scratch/target.img" "$(stat -c %s "$disk")"
 loop "$scratch/target.img" 512
 id() { "$SELFSAME" disks --json | json "[x['id'] for x in d['disks'] if x['name'] == '$(basename "$device")'][0]"; }
@@ -87,7 +90,7 @@ for ((n = 0; hits < kills && n < 6 * kills; n++)); do
     killed "$span" "$SELFSAME" restore "$backup" "$device" --yes --target-id "$(id)" --progress=none
     blockdev --flushbufs "$device"
     # Before the first write it is still the disk of the last round.
-    [ "$code" -eq 0 ] || not_a_disk "$device" || cmp -s "$disk" "$device" || fail "half a restored disk looks whole"
+    [ "$code" -eq 0 ] || not_a_disk "$device" || body_is_there || fail "half a restored disk looks whole"
 done
 enough "restore to a device"
 passed kill9_restore_loop
