@@ -349,24 +349,23 @@ impl LocalOutlet {
 
     /// Gives a file its name.
     fn name(&mut self, part: &mut Part) -> io::Result<()> {
-        if part.part.is_some() {
-            return self.rename(part);
-        }
-        match give_name(&part.file, &part.parent, &part.name) {
-            // A link replaces nothing, a rename does.
-            Err(Errno::EXIST) if self.allowed.force => {
-                let name = self.part_name();
-                give_name(&part.file, &part.parent, &name)?;
-                part.part = Some(name);
-                self.rename(part)
-            }
-            named => Ok(named?),
-        }
+        let Part { file, parent, part, name } = part;
+        let from = match part {
+            Some(from) => from,
+            none => match give_name(file, parent, name) {
+                // A link replaces nothing, a rename does.
+                Err(Errno::EXIST) if self.allowed.force => {
+                    let from = self.part_name();
+                    give_name(file, parent, &from)?;
+                    none.insert(from)
+                }
+                named => return Ok(named?),
+            },
+        };
+        self.rename(parent, from, name)
     }
 
-    fn rename(&self, part: &Part) -> io::Result<()> {
-        let Part { parent, part: Some(from), name: to, .. } = part else { return Err(Errno::INVAL.into()) };
-        let dir = &**parent;
+    fn rename(&self, dir: &OwnedFd, from: &OsStr, to: &OsStr) -> io::Result<()> {
         if self.allowed.force {
             return Ok(fs::renameat(dir, from, dir, to)?);
         }

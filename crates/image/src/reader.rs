@@ -33,16 +33,6 @@ struct Tools {
     stored: Buf,
 }
 
-/// Makes room for `len` stored bytes.
-fn room(stored: &mut Buf, len: usize) -> Result<&mut [u8]> {
-    if stored.capacity() < len {
-        // Frames have all lengths: not a new one for each that is a little longer.
-        *stored = Buf::with_capacity(len.next_power_of_two());
-    }
-    stored.clear();
-    stored.grow(len).ok_or_else(|| Error::new(ErrorKind::Bug, "no room for a frame"))
-}
-
 fn wrong() -> Error {
     Error::new(ErrorKind::Corrupt, "a frame is not what its digest says")
 }
@@ -195,6 +185,19 @@ impl StoredFile {
         done
     }
 
+    /// Stored bytes, read into memory that is made larger if it must.
+    fn stored_bytes<'a>(&self, range: ByteRange, memory: &'a mut Buf) -> Result<&'a mut [u8]> {
+        let len = range.index(range.start()).end;
+        if memory.capacity() < len {
+            // Frames have all lengths: not a new one for each that is a little longer.
+            *memory = Buf::with_capacity(len.next_power_of_two());
+        }
+        memory.clear();
+        let stored = memory.grow(len).ok_or_else(|| Error::new(ErrorKind::Bug, "no room for a frame"))?;
+        self.stored.read_at(range.start(), stored)?;
+        Ok(stored)
+    }
+
     /// Adds to an error whose bytes could not be had.
     fn failed(&self, error: Error, plain: ByteRange) -> Error {
         error.context(&self.name).with_range(plain)
@@ -210,7 +213,7 @@ impl StoredFile {
             if frame.plain.start() >= want.end() {
                 break;
             }
-            if frame.plain.intersect(want) != frame.plain {
+            if !want.covers(frame.plain) {
                 self.read_piece(&frame, want, buf)?;
                 continue;
             }
@@ -234,8 +237,7 @@ impl StoredFile {
         }
         let all = ByteRange::span(first.stored.start(), last.stored.end());
         let Tools { decompressor, stored } = tools;
-        let stored = room(stored, all.index(all.start()).end)?;
-        self.stored.read_at(all.start(), stored).map_err(|error| self.failed(error, first.plain))?;
+        let stored = self.stored_bytes(all, stored).map_err(|error| self.failed(error, first.plain))?;
         for frame in group {
             let here = &stored[frame.stored.index(all.start())];
             let place = &mut buf[frame.plain.index(want.start())];
@@ -259,7 +261,7 @@ impl StoredFile {
             if frame.plain.start() >= want.end() {
                 break;
             }
-            if frame.sort != Sort::Zero && frame.plain.intersect(want) == frame.plain {
+            if frame.sort != Sort::Zero && want.covers(frame.plain) {
                 self.read_whole(&frame, &mut buf[frame.plain.index(want.start())])?;
             } else {
                 self.read_piece(&frame, want, buf)?;
@@ -279,8 +281,7 @@ impl StoredFile {
             return Ok(());
         }
         let read = self.with_tools(|Tools { decompressor, stored }| {
-            let stored = room(stored, frame.stored.index(frame.stored.start()).end)?;
-            self.stored.read_at(frame.stored.start(), stored)?;
+            let stored = self.stored_bytes(frame.stored, stored)?;
             decode(frame, self.encoding, self.length, stored, place, decompressor)
         });
         read.map_err(|error| self.failed(error, frame.plain))
@@ -312,8 +313,7 @@ impl StoredFile {
     /// The same into new memory.
     fn decoded(&self, frame: &Frame) -> Result<Vec<u8>> {
         self.with_tools(|Tools { decompressor, stored }| {
-            let stored = room(stored, frame.stored.index(frame.stored.start()).end)?;
-            self.stored.read_at(frame.stored.start(), stored)?;
+            let stored = self.stored_bytes(frame.stored, stored)?;
             if frame.sort == Sort::Zero {
                 check_zero(frame, self.encoding, stored)?;
                 return Ok(vec![]);

@@ -48,7 +48,7 @@ impl<'a> Window<'a> {
 
     /// Does all of this lie in one partition, so that it is not of the disk?
     pub(super) fn in_partition(&self, range: ByteRange) -> bool {
-        self.partitions.iter().any(|partition| partition.intersect(range) == range)
+        self.partitions.iter().any(|partition| partition.covers(range))
     }
 
     /// The last `len` bytes begin here, if there are so many.
